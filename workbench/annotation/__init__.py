@@ -1,0 +1,1 @@
+"""Annotation queues, items under lease, responses and their agreement."""

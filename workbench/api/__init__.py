@@ -1,0 +1,1 @@
+"""The api process: OTLP ingest, feedback, the gateway and health."""

@@ -1,0 +1,1 @@
+"""The web process: sign-in, navigation and the ASGI entry."""

@@ -1,0 +1,90 @@
+"""The one place that wires services to stores and ports, for every process."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from workbench.annotation.service import AnnotationService
+from workbench.core.artifacts import ArtifactStore
+from workbench.core.database import Database
+from workbench.core.jobs import JobStore
+from workbench.core.recording import OutboxRecorder
+from workbench.core.settings import Settings, load_settings
+from workbench.core.unit_of_work import Context
+from workbench.datasets.service import DatasetService
+from workbench.evaluation.service import EvaluationService
+from workbench.golden.service import GoldenService
+from workbench.identity.policy import PolicyAuthorizer
+from workbench.identity.service import IdentityService
+from workbench.knowledge.service import KnowledgeService
+from workbench.prompts.service import PromptService
+from workbench.releases.service import ReleaseService
+from workbench.traces.service import TraceService
+from workbench.tuning.service import TuningService
+
+
+@dataclass
+class Services:
+    """Every stage's commands over one context."""
+
+    context: Context
+
+    @cached_property
+    def identity(self) -> IdentityService:
+        return IdentityService(self.context)
+
+    @cached_property
+    def jobs(self) -> JobStore:
+        return JobStore(self.context)
+
+    @cached_property
+    def traces(self) -> TraceService:
+        return TraceService(self.context)
+
+    @cached_property
+    def annotation(self) -> AnnotationService:
+        return AnnotationService(self.context)
+
+    @cached_property
+    def knowledge(self) -> KnowledgeService:
+        return KnowledgeService(self.context)
+
+    @cached_property
+    def prompts(self) -> PromptService:
+        return PromptService(self.context)
+
+    @cached_property
+    def golden(self) -> GoldenService:
+        return GoldenService(self.context)
+
+    @cached_property
+    def datasets(self) -> DatasetService:
+        return DatasetService(self.context)
+
+    @cached_property
+    def tuning(self) -> TuningService:
+        return TuningService(self.context)
+
+    @cached_property
+    def evaluation(self) -> EvaluationService:
+        return EvaluationService(self.context)
+
+    @cached_property
+    def releases(self) -> ReleaseService:
+        return ReleaseService(self.context)
+
+
+def make_context(settings: Settings) -> Context:
+    """Stores and policies over one home."""
+    return Context(
+        settings=settings,
+        database=Database(settings),
+        authorizer=PolicyAuthorizer(),
+        recorder=OutboxRecorder(),
+        artifacts=ArtifactStore(settings.folder("artifacts")),
+    )
+
+
+def bootstrap(home: Path | None = None, settings: Settings | None = None) -> Services:
+    """Services over the home that the settings name."""
+    return Services(make_context(settings or load_settings(home)))

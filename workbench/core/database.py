@@ -1,0 +1,146 @@
+"""The operational database and the traces beside it, embedded or for a team.
+
+Embedded, there are two SQLite files in WAL mode, so that ingest and annotation never wait for each other. Three engines
+open them:
+
+- `reading`: both files, deferred begin, query-only; what pages use.
+- `writing`: `workbench.sqlite` read-write with the traces attached read-only; every begin is IMMEDIATE.
+- `ingesting`: `traces.sqlite` read-write (schema `traces`) with the operational file attached read-only.
+
+`BEGIN IMMEDIATE` takes the write lock of every attached file that is writable; attaching the other one read-only is
+what keeps the two writers independent. With PostgreSQL the three are one engine and `traces` is a schema.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import JSON, Engine, create_engine, event, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.pool import NullPool, QueuePool
+from sqlmodel import Session, SQLModel
+
+from workbench.core.settings import Settings
+
+TRACES = "traces"
+"""Schema of the trace tables."""
+
+JsonColumn = JSON().with_variant(JSONB(), "postgresql")
+"""Column type for JSON values. Assign a new value to change it; changes inside the value are not tracked."""
+
+_BUSY_MILLISECONDS = 15_000
+
+
+class Database:
+    """Engines over the operational tables and the traces."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        if settings.uses_sqlite:
+            settings.home.mkdir(parents=True, exist_ok=True)
+            self.operations_file = settings.home / "workbench.sqlite"
+            self.traces_file = settings.home / "traces.sqlite"
+            for path in (self.operations_file, self.traces_file):
+                _make_wal_file(path)
+            self.reading = self._sqlite(self.operations_file, "main", attach=self.traces_file, mode="read")
+            self.writing = self._sqlite(self.operations_file, "main", attach=self.traces_file, mode="write")
+            self.ingesting = self._sqlite(self.traces_file, TRACES, attach=self.operations_file, mode="write")
+        else:
+            engine = create_engine(
+                settings.database_url,
+                pool_size=5,
+                max_overflow=10,
+                pool_pre_ping=True,
+                json_serializer=_dumps,
+            )
+            self.reading = self.writing = self.ingesting = engine
+
+    @property
+    def dialect(self) -> str:
+        return self.reading.dialect.name
+
+    def _sqlite(self, own: Path, schema: str, *, attach: Path, mode: str) -> Engine:
+        def connect() -> sqlite3.Connection:
+            if schema == "main":
+                connection = sqlite3.connect(
+                    f"file:{own}", uri=True, check_same_thread=False, timeout=_BUSY_MILLISECONDS / 1000
+                )
+                connection.execute("ATTACH DATABASE ? AS traces", (f"file:{attach}?mode={'rw' if mode == 'all' else 'ro'}",))
+            else:
+                connection = sqlite3.connect(
+                    "file::memory:", uri=True, check_same_thread=False, timeout=_BUSY_MILLISECONDS / 1000
+                )
+                connection.execute(f"ATTACH DATABASE ? AS {schema}", (f"file:{own}?mode=rw",))
+                connection.execute("ATTACH DATABASE ? AS operations", (f"file:{attach}?mode=ro",))
+            connection.isolation_level = None
+            connection.execute(f"PRAGMA busy_timeout={_BUSY_MILLISECONDS}")
+            connection.execute("PRAGMA foreign_keys=ON")
+            connection.execute("PRAGMA temp_store=MEMORY")
+            # An acknowledged trace or decision must survive a power cut.
+            connection.execute(f"PRAGMA {schema}.synchronous=FULL")
+            if mode == "read":
+                connection.execute("PRAGMA query_only=ON")
+            return connection
+
+        engine = create_engine(
+            "sqlite://",
+            creator=connect,
+            poolclass=NullPool if mode == "all" else QueuePool,
+            json_serializer=_dumps,
+            **({} if mode == "all" else {"pool_size": 8, "max_overflow": 24}),
+        )
+        begin = "BEGIN" if mode == "read" else "BEGIN IMMEDIATE"
+
+        @event.listens_for(engine, "begin")
+        def _begin(connection: Any) -> None:
+            connection.exec_driver_sql(begin)
+
+        return engine
+
+    @contextmanager
+    def migrating(self) -> Iterator[Engine]:
+        """An engine that may change both schemas; for migrations and tests only."""
+        if self.settings.uses_sqlite:
+            engine = self._sqlite(self.operations_file, "main", attach=self.traces_file, mode="all")
+            try:
+                yield engine
+            finally:
+                engine.dispose()
+        else:
+            with self.writing.begin() as connection:
+                connection.execute(text(f"CREATE SCHEMA IF NOT EXISTS {TRACES}"))
+            yield self.writing
+
+    def create_all(self) -> None:
+        """Create every table that is known; tests use it, a real home is migrated."""
+        with self.migrating() as engine:
+            SQLModel.metadata.create_all(engine)
+
+    @contextmanager
+    def session(self) -> Iterator[Session]:
+        """A read-only session for pages and queries."""
+        with Session(self.reading, expire_on_commit=False) as session:
+            yield session
+            session.rollback()
+
+    def dispose(self) -> None:
+        for engine in {self.reading, self.writing, self.ingesting}:
+            engine.dispose()
+
+
+def _make_wal_file(path: Path) -> None:
+    """Create the file in WAL mode, since a read-only attachment cannot."""
+    connection = sqlite3.connect(path, timeout=_BUSY_MILLISECONDS / 1000)
+    try:
+        if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            connection.execute("PRAGMA journal_mode=WAL")
+    finally:
+        connection.close()
+    path.chmod(0o600)
+
+
+def _dumps(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

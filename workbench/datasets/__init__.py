@@ -1,0 +1,1 @@
+"""Dataset versions: immutable sets of examples that name their origin."""

@@ -1,0 +1,1 @@
+"""Scorers, paired statistics, comparisons and their verdicts."""

@@ -1,0 +1,1 @@
+"""Golden sets: frozen cases that a release must pass."""

@@ -1,0 +1,1 @@
+"""People, their roles, their sessions and signatures, and API keys."""

@@ -1,0 +1,1 @@
+"""Knowledge entries, their versions, and the corpus commits that make them live."""

@@ -1,0 +1,1 @@
+"""Prompt versions: immutable, named by their content."""

@@ -1,0 +1,1 @@
+"""Manifests, approvals, channels, promotion and rollback."""

@@ -1,0 +1,1 @@
+"""Traces of the application: ingest, store, search and feedback."""

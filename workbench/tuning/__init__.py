@@ -1,0 +1,1 @@
+"""Recipes, launches and adapters."""

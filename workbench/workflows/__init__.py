@@ -1,0 +1,1 @@
+"""Commands that cross stages in one transaction."""
