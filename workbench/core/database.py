@@ -121,10 +121,10 @@ class Database:
 
     @contextmanager
     def session(self) -> Iterator[Session]:
-        """A read-only session for pages and queries."""
+        """A read-only session for pages and queries. Rows stay usable after its end."""
+        # Closing ends the transaction; a rollback here would expire the rows that the caller keeps.
         with Session(self.reading, expire_on_commit=False) as session:
             yield session
-            session.rollback()
 
     def dispose(self) -> None:
         for engine in {self.reading, self.writing, self.ingesting}:
