@@ -1,0 +1,1 @@
+"""Long work: leases jobs and runs each in a subprocess of its own."""

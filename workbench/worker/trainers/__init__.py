@@ -1,0 +1,1 @@
+"""The two recipes that make an adapter out of a dataset version."""
