@@ -24,7 +24,7 @@ class AdapterCard:
     """What an adapter is bound to; lies in its folder as adapter.json, so that its content hash covers it."""
 
     kind: str
-    """`generative` or `triage`."""
+    """The slot of a release it can fill: `generator` or `triage`."""
     base_hash: str
     """Hash of the weights of the model it was trained on."""
     dataset_hash: str

@@ -90,7 +90,7 @@ class Generator:
         probe_tokens = torch.tensor([self._tokenizer("Answer: the fee is")["input_ids"]], device=self.device)
         self._pool = AdapterPool(
             self._model,
-            kind="generative",
+            kind="generator",
             base_hash=base_hash,
             locate=locate,
             probe=lambda model: model(input_ids=probe_tokens, logits_to_keep=1, use_cache=False).logits.float(),

@@ -23,7 +23,7 @@ def with_lora(model: Any, spec: TrainSpec, *, last_layers: int) -> Any:
 
     if spec.continue_from is not None:
         card = AdapterCard.read(spec.continue_from)
-        if card.base_hash != spec.base_hash or card.kind != spec.recipe:
+        if card.base_hash != spec.base_hash or card.kind != spec.kind:
             raise Conflict(
                 "The adapter to continue from does not fit this run.",
                 why=f"It is a {card.kind} adapter of the base model {card.base_hash[:19]}….",
@@ -62,4 +62,4 @@ def _numbered_linears(model: Any) -> Sequence[tuple[str, "re.Match[str]"]]:
 def save_adapter(model: Any, folder: Path, spec: TrainSpec, labels: Sequence[str] = ()) -> None:
     """Write the adapter as safetensors with its card."""
     model.save_pretrained(str(folder), safe_serialization=True)
-    AdapterCard(spec.recipe, spec.base_hash, spec.dataset_hash, list(labels)).write(folder, spec.base_name)
+    AdapterCard(spec.kind, spec.base_hash, spec.dataset_hash, list(labels)).write(folder, spec.base_name)

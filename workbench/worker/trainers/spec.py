@@ -97,6 +97,11 @@ class TrainSpec:
     """Triage: all labels, also those without an example. Empty: those of the examples."""
     device: str = "auto"
 
+    @property
+    def kind(self) -> str:
+        """The kind of adapter it makes."""
+        return "generator" if self.recipe == "generative" else self.recipe
+
 
 @dataclass(frozen=True)
 class Progress:
