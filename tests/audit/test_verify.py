@@ -50,7 +50,7 @@ def test_a_folder_without_a_ledger_does_not_verify(tmp_path: Path) -> None:
     assert "holds no ledger" in report.reason
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_flipped_byte_of_any_segment_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     folder = tmp_path_factory.mktemp("ledger")
@@ -187,7 +187,7 @@ def test_a_checkpoint_kept_outside_still_holds_after_the_ledger_grew(tmp_path: P
 
 
 @given(position=st.integers(0, 10_000), change=st.integers(1, 255))
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_flipped_byte_of_the_signed_text_is_found(
     tmp_path_factory: pytest.TempPathFactory, position: int, change: int
 ) -> None:

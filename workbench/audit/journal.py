@@ -12,7 +12,7 @@ is never built upon, it is reported.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -80,9 +80,9 @@ class Journal:
         """The leaf hashes of events 1 to `size`."""
         return [self.leaf(seq) for seq in range(1, (self.size if size is None else size) + 1)]
 
-    def lines(self, first: int = 1) -> list[tuple[int, bytes]]:
+    def lines(self, first: int = 1) -> Iterator[tuple[int, bytes]]:
         """(seq, canonical bytes) of the events from `first` on."""
-        return list(read_lines(self.folder / SEGMENTS, first))
+        return read_lines(self.folder / SEGMENTS, first)
 
     def append(self, rows: Sequence[OutboxColumns]) -> list[Event]:
         """Seal these acts at the end of the chain; on return they are on the disk and under the signed head.
