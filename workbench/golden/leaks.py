@@ -98,6 +98,6 @@ def check_never_trained_on(session: Session, project_id: str, texts: Iterable[st
         first = leaks[0]
         raise InvalidInput(
             f"{len(leaks)} training {'example holds' if len(leaks) == 1 else 'examples hold'} text of a golden set.",
-            why=f"Example {first.position + 1} and a golden case share “{first.shared}”: no model can be tested on what it has seen.",
+            why=f"Example {first.position + 1} and a golden case share “{first.shared}”, and a model cannot be tested on that.",
             todo="Build a dataset version without these examples.",
         )
