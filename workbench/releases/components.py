@@ -1,0 +1,57 @@
+"""Whether every component that a release names is here and unaltered."""
+
+import json
+from pathlib import Path
+
+from sqlmodel import Session
+
+from workbench.core.canonical import content_hash, hash_file
+from workbench.core.errors import IntegrityError, NotFound
+from workbench.core.settings import Settings
+from workbench.core.unit_of_work import Context
+from workbench.prompts.queries import by_hash
+from workbench.serving.configuration import ServingConfiguration
+
+_CARD = "workbench.json"
+"""The file that the runtime writes into a model's folder last: {"content_hash", "folder"?, …}."""
+
+
+def check_components(context: Context, session: Session, configuration: ServingConfiguration) -> None:
+    """Check every byte of base model and adapters against its hash, and that the prompt version is known.
+
+    Takes about a second per GB.
+
+    Raises:
+        NotFound: a component is missing.
+        IntegrityError: a component was altered.
+    """
+    check_base_model(context.settings, configuration.base_model)
+    for adapter in (configuration.generator_adapter, configuration.triage_adapter):
+        if adapter is not None:
+            context.artifacts.verify(adapter)
+    by_hash(session, configuration.project_id, configuration.prompt_version)
+
+
+def check_base_model(settings: Settings, name: str) -> Path:
+    """The folder of the base model of this hash, with its weights checked.
+
+    Raises:
+        NotFound: no converted model has that hash.
+        IntegrityError: its weights were altered since.
+    """
+    for card in sorted(settings.folder("models").glob(f"*/{_CARD}")):
+        fields = json.loads(card.read_text(encoding="utf-8"))
+        if fields.get("content_hash") != name:
+            continue
+        folder = Path(fields.get("folder") or card.parent)
+        found = content_hash({file.name: hash_file(file) for file in sorted(folder.glob("*.safetensors"))})
+        if found != name:
+            raise IntegrityError(
+                f"The base model {card.parent.name} was altered on disk.",
+                todo="Remove its folder below models/ and start the workbench again: it is made anew.",
+            )
+        return folder
+    raise NotFound(
+        f"The base model {name[:19]}… is not on this machine.",
+        todo="Wait until its conversion has finished (the admin page shows it), or restore the models folder.",
+    )
