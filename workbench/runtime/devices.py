@@ -1,9 +1,13 @@
 """Which device and number format the models use."""
 
+import json
 import os
+from pathlib import Path
 from typing import Any
 
 import torch
+
+from workbench.core.errors import InvalidInput
 
 
 def choose_device(wanted: str = "auto") -> torch.device:
@@ -25,11 +29,9 @@ def use_threads(count: int) -> None:
 
 def load_causal(folder: str, device: torch.device) -> tuple[Any, Any]:
     """The model and tokenizer of a folder of safetensors. Code that lies in the folder is never run."""
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoModelForCausalLM
 
-    tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    tokenizer = load_tokenizer(Path(folder))
     model: Any = AutoModelForCausalLM.from_pretrained(
         folder,
         dtype=choose_dtype(device),
@@ -38,6 +40,28 @@ def load_causal(folder: str, device: torch.device) -> tuple[Any, Any]:
         use_safetensors=True,
     )
     return model.to(device).eval(), tokenizer
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """The tokenizer of a folder, from its tokenizer.json alone.
+
+    AutoTokenizer takes a vocabulary of 262,144 apart and builds it anew, which costs 5 s instead of 2 and holds Python's lock.
+    """
+    from transformers import PreTrainedTokenizerFast
+
+    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    special = {}
+    for name in ("bos_token", "eos_token", "unk_token", "pad_token"):
+        value = config.get(name)
+        content = value.get("content") if isinstance(value, dict) else value
+        if isinstance(content, str):
+            special[name] = content
+    if "eos_token" not in special:
+        raise InvalidInput(
+            f"The tokenizer in {folder.name} names no end token.", todo="Set eos_token in its tokenizer_config.json."
+        )
+    special.setdefault("pad_token", special["eos_token"])
+    return PreTrainedTokenizerFast(tokenizer_file=str(folder / "tokenizer.json"), **special)
 
 
 def load_encoder(folder: str, device: torch.device) -> tuple[Any, Any]:

@@ -76,6 +76,10 @@ class KnowledgeIndex:
         """Versions held, those of former commits included."""
         return len(self._known)
 
+    def lacks(self, version_ids: Collection[str]) -> bool:
+        """Whether any of the versions is not stored yet."""
+        return any(version_id not in self._known for version_id in version_ids)
+
     def sync(self, scope: Scope, wanted: Mapping[str, Passage]) -> int:
         """Add the versions that are missing; returns how many. Versions that other commits hold stay."""
         with self._lock:
