@@ -26,8 +26,8 @@ def add_annotator(services: Services, project: Project, name: str = "Ana") -> Pe
     return person
 
 
-def row(trace_id: str, person: Person, **fields: Any) -> dict[str, Any]:
-    return {"trace_id": trace_id, "person_id": person.id, "values": {"rating": 2}, "at": AT, **fields}
+def row(of_trace: str, person: Person, **fields: Any) -> dict[str, Any]:
+    return {"trace_id": of_trace, "person_id": person.id, "values": {"rating": 2}, "at": AT, **fields}
 
 
 def test_imported_responses_count_and_carry_their_author_and_time(services: Services, project: Project) -> None:
