@@ -1,4 +1,24 @@
-from workbench.ui import guard, page
+"""Home: what waits for me, the loop with its live numbers, and how to bring one's own data."""
+
+import streamlit as st
+
+from workbench.core.actors import Permission
+from workbench.monitoring.overview import loop_numbers, traces_per_day, waiting_for
+from workbench.ui import guard, home_view, page
 
 visit = guard.visit()
-page.header("Home", "x")
+with visit.read() as session:
+    numbers = loop_numbers(session, visit.project.id)
+    tasks = waiting_for(session, visit.project.id, visit.actor, numbers)
+    days = traces_per_day(session, visit.project.id)
+
+page.header(visit.project.name, visit.project.description)
+home_view.preparations(visit)
+left, right = st.columns([2, 3], gap="large")
+with left:
+    home_view.waiting(tasks)
+with right:
+    home_view.activity(days)
+home_view.loop(numbers)
+if visit.can(Permission.MANAGE_KEYS) or not numbers.traces:
+    home_view.bring_your_own(visit)

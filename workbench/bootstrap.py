@@ -1,12 +1,16 @@
 """The one place that wires services to stores and ports, for every process."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 
+from sqlmodel import Session
+
 from workbench.annotation.service import AnnotationService
+from workbench.audit.service import AuditService
 from workbench.core.artifacts import ArtifactStore
 from workbench.core.database import Database
+from workbench.core.errors import Unavailable
 from workbench.core.jobs import JobStore
 from workbench.core.recording import OutboxRecorder
 from workbench.core.settings import Settings, load_settings
@@ -16,9 +20,12 @@ from workbench.evaluation.service import EvaluationService
 from workbench.golden.service import GoldenService
 from workbench.identity.policy import PolicyAuthorizer
 from workbench.identity.service import IdentityService
+from workbench.knowledge.models import RiskTier
+from workbench.knowledge.policy import POLICY_SOURCE, CorpusPolicy, TierRule
 from workbench.knowledge.service import KnowledgeService
 from workbench.prompts.service import PromptService
 from workbench.releases.service import ReleaseService
+from workbench.releases.verify import live
 from workbench.traces.service import TraceService
 from workbench.tuning.service import TuningService
 
@@ -32,6 +39,10 @@ class Services:
     @cached_property
     def identity(self) -> IdentityService:
         return IdentityService(self.context)
+
+    @cached_property
+    def audit(self) -> AuditService:
+        return AuditService(self.context)
 
     @cached_property
     def jobs(self) -> JobStore:
@@ -76,15 +87,31 @@ class Services:
 
 def make_context(settings: Settings) -> Context:
     """Stores and policies over one home."""
-    return Context(
+    context = Context(
         settings=settings,
         database=Database(settings),
         authorizer=PolicyAuthorizer(),
         recorder=OutboxRecorder(),
         artifacts=ArtifactStore(settings.folder("artifacts")),
     )
+    context.extras[POLICY_SOURCE] = partial(_policy_of_live_release, context)
+    return context
 
 
-def bootstrap(home: Path | None = None, settings: Settings | None = None) -> Services:
-    """Services over the home that the settings name."""
-    return Services(make_context(settings or load_settings(home)))
+def _policy_of_live_release(context: Context, session: Session, project_id: str, tenant: str) -> CorpusPolicy:
+    """The corpus policy that was approved with the live release; the safe default before there is one.
+
+    Raises:
+        IntegrityError: what is live does not verify, so nobody may publish under it.
+    """
+    default = CorpusPolicy()
+    try:
+        release = live(context, project_id).release
+    except Unavailable:
+        return default
+    publish: dict[str, list[str]] = release.manifest["corpus_policy"]["publish"]
+
+    def rule(tier: RiskTier) -> TierRule:
+        return replace(default.rule(tier), roles=tuple(publish.get(tier.value, ())))
+
+    return replace(default, low=rule(RiskTier.LOW), medium=rule(RiskTier.MEDIUM), high=rule(RiskTier.HIGH))

@@ -123,3 +123,9 @@ def facts(pairs: dict[str, str]) -> None:
         '<div style="display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.3rem 1rem;line-height:1.45">'
         f"{rows}</div>"
     )
+
+
+def big(text: str) -> None:
+    """A number or a name that is the first thing to see in a card."""
+    size = "1.5rem" if len(text) < 12 else "1.1rem"
+    st.html(f'<div style="font-size:{size};font-weight:600;line-height:1.2;overflow-wrap:anywhere">{html.escape(text)}</div>')

@@ -1,0 +1,1 @@
+"""Reads over every stage: how the loop stands, and what waits for whom."""
