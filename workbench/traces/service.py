@@ -1,7 +1,245 @@
 """Commands over traces and feedback."""
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete
+from sqlmodel import col, select
+
+from workbench.core.actors import Actor, Permission
+from workbench.core.canonical import content_hash, hash_bytes
+from workbench.core.clock import now
+from workbench.core.errors import InvalidInput, NotFound
 from workbench.core.unit_of_work import Service
+from workbench.traces.answers import LoggedAnswer, spans_of_answer
+from workbench.traces.feedback import feedback_row
+from workbench.traces.imports import ImportReport, import_file
+from workbench.traces.indexer import assemble_pending, index_all, index_texts
+from workbench.traces.models import Feedback, Trace, TraceTag
+from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
+from workbench.traces.store import Batch, GroupWriter, insert, touch, writing
+
+_MAX_TAG = 60
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What became of a request's spans. They are on disk when a caller holds this."""
+
+    spans: int
+    """Spans of the request that are now stored, repeated ones included."""
+    new: int
+    trace_ids: tuple[str, ...]
+    rejected: tuple[Rejection, ...] = field(default=())
+
+    @property
+    def message(self) -> str:
+        """One sentence for the sender about what was rejected; empty when nothing was."""
+        if not self.rejected:
+            return ""
+        reasons = list(dict.fromkeys(rejection.reason for rejection in self.rejected))
+        more = f" (and {len(reasons) - 3} more reasons)" if len(reasons) > 3 else ""
+        return f"{len(self.rejected)} spans were rejected: {' '.join(reasons[:3])}{more}"
 
 
 class TraceService(Service):
-    """Commands over traces and feedback."""
+    """Taking traces and feedback in, and acts of people on them."""
+
+    @cached_property
+    def _writer(self) -> GroupWriter:
+        return GroupWriter(self.context)
+
+    def ingest_otlp(
+        self,
+        actor: Actor,
+        project_id: str,
+        request: bytes | dict[str, Any],
+        content_type: str = "application/json",
+        *,
+        origin: str = "otlp",
+    ) -> IngestReport:
+        """Store the spans of an OTLP request durably. Sending it again changes nothing.
+
+        The traces are assembled soon after by whoever runs `indexer.index_pending`.
+
+        Args:
+            request: the body (protobuf or JSON, see content_type), or JSON already parsed.
+            content_type: `application/x-protobuf` or `application/json`.
+
+        Raises:
+            InvalidInput: the body is no OTLP trace request; the failure is kept among the rejected.
+            NotAllowed: the actor may not ingest into this project.
+        """
+        self.context.authorizer.require(actor, Permission.INGEST_TRACES, project_id)
+        received_ns = int(now().timestamp() * 1e9)
+        body_hash = hash_bytes(request) if isinstance(request, bytes) else ""
+        try:
+            if isinstance(request, bytes):
+                decoded = decode(request, content_type, received_ns=received_ns)
+            else:
+                decoded = decode_json(request, received_ns=received_ns)
+        except InvalidInput as error:
+            unreadable = Decoded(rejected=[Rejection(f"{error} ({len(request):,} bytes)"[:500])])
+            self._writer.write(Batch(actor, project_id, unreadable, body_hash, origin=origin))
+            raise
+        return self.store(actor, project_id, decoded, body_hash, origin=origin)
+
+    def store(
+        self,
+        actor: Actor,
+        project_id: str,
+        decoded: Decoded,
+        body_hash: str = "",
+        *,
+        origin: str,
+        permissions: tuple[Permission, ...] = (Permission.INGEST_TRACES,),
+    ) -> IngestReport:
+        """Store decoded spans durably; see `ingest_otlp`."""
+        if decoded.spans or decoded.rejected:
+            batch = Batch(actor, project_id, decoded, body_hash, permissions, origin)
+            self._writer.write(batch)
+            new = batch.new_spans
+        else:
+            new = 0
+        trace_ids = tuple(dict.fromkeys(span.trace_id for span in decoded.spans))
+        return IngestReport(len(decoded.spans), new, trace_ids, tuple(decoded.rejected))
+
+    def import_file(
+        self,
+        actor: Actor,
+        project_id: str,
+        path: Path,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+        shift_to: datetime | None = None,
+        reference: datetime | None = None,
+    ) -> ImportReport:
+        """Read a file of OTLP JSON, or JSONL with one request a line. A bad line is reported by number, the rest goes in.
+
+        Args:
+            progress: called with bytes read and bytes in all.
+            shift_to, reference: move every time by `shift_to - reference`, so that recorded traces end just before
+                `shift_to`; the reference is the latest time in the file unless given. Ids stay, so that loading a file
+                again, shifted otherwise, adds nothing.
+
+        Raises:
+            NotFound: there is no such file.
+            InvalidInput: nothing in it could be read.
+        """
+        self.context.authorizer.require(actor, Permission.INGEST_TRACES, project_id)
+        report = import_file(
+            path,
+            lambda decoded, body_hash: self.store(actor, project_id, decoded, body_hash, origin="import").new,
+            progress=progress,
+            shift_to=shift_to,
+            reference=reference,
+        )
+        index_all(self.context)
+        return report
+
+    def log_answer(self, actor: Actor, project_id: str, logged: LoggedAnswer | None = None, /, **values: Any) -> str:
+        """Store the trace of an answer that the workbench itself gave; readable when this returns.
+
+        Args:
+            logged: what to log; or give its fields as keywords, see LoggedAnswer (None stands for the default).
+
+        Returns:
+            The trace id.
+        """
+        given = {name: value for name, value in values.items() if value is not None}
+        logged = logged or LoggedAnswer(**given)
+        decoded = spans_of_answer(logged)
+        hashed = content_hash([span.span_id for span in decoded.spans])
+        permissions = (Permission.USE_GATEWAY, Permission.INGEST_TRACES)
+        self.store(actor, project_id, decoded, hashed, origin="gateway", permissions=permissions)
+        self.refresh(project_id, [logged.trace_id])
+        return logged.trace_id
+
+    def refresh(self, project_id: str, trace_ids: Sequence[str]) -> None:
+        """Assemble these traces now, if they changed, and put them into the text index."""
+        assemble_pending(self.context, len(trace_ids), keys=[(project_id, trace_id) for trace_id in trace_ids])
+        index_texts(self.context, len(trace_ids))
+
+    def add_feedback(self, actor: Actor, project_id: str, **values: Any) -> Feedback:
+        """Store a signal about a trace, a span or a session; the trace may come later.
+
+        Args:
+            values: see `feedback.feedback_row`: name, kind, value, trace_id, span_id, session_id, minimum, maximum, comment,
+                correction, source, user_id, at, key.
+
+        Raises:
+            InvalidInput: it says about nothing, or the value does not fit its kind.
+        """
+        row = feedback_row(project_id, sent_by=actor.name, **values)
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            work.require(Permission.SEND_FEEDBACK, project_id)
+            stored = work.session.connection().execute(
+                insert(self.context, Feedback).on_conflict_do_nothing(), [row.model_dump()]
+            )
+            if stored.rowcount:
+                if row.trace_id:
+                    touch(work.session, self.context, project_id, {row.trace_id})
+                work.record(
+                    "traces.feedback_added",
+                    subject=row,
+                    project_id=project_id,
+                    kind=row.kind,
+                    source=row.source,
+                    trace_id=row.trace_id,
+                    span_id=row.span_id,
+                )
+        if row.trace_id:
+            self.refresh(project_id, [row.trace_id])
+        return row
+
+    def tag(self, actor: Actor, project_id: str, trace_ids: Sequence[str], tag: str, *, command_id: str | None = None) -> int:
+        """Put a tag on traces; returns how many did not have it.
+
+        Raises:
+            InvalidInput: the tag is empty or long.
+            NotFound: a trace is not in this project.
+        """
+        word = " ".join(tag.split())
+        if not word or len(word) > _MAX_TAG:
+            raise InvalidInput(f"A tag has 1 to {_MAX_TAG} characters.")
+        wanted = list(dict.fromkeys(trace_ids))
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            if (before := work.once(command_id)) is not None:
+                return int(before["added"])
+            work.require(Permission.TAG_TRACES, project_id)
+            known = set(
+                work.session.exec(select(Trace.trace_id).where(Trace.project_id == project_id, col(Trace.trace_id).in_(wanted)))
+            )
+            if missing := [trace_id for trace_id in wanted if trace_id not in known]:
+                raise NotFound(f"There is no trace {missing[0]} in this project.")
+            added = 0
+            for trace_id in wanted:
+                row = {"project_id": project_id, "trace_id": trace_id, "tag": word, "added_by": actor.id, "at": now()}
+                added += (
+                    work.session.connection().execute(insert(self.context, TraceTag).on_conflict_do_nothing(), [row]).rowcount
+                )
+            touch(work.session, self.context, project_id, set(wanted))
+            work.record(
+                "traces.tagged", subject=("trace_tag", word), project_id=project_id, tag=word, trace_ids=wanted, added=added
+            )
+            work.remember(added=added)
+        self.refresh(project_id, wanted)
+        return added
+
+    def untag(self, actor: Actor, project_id: str, trace_ids: Sequence[str], tag: str) -> None:
+        """Take a tag off traces, whoever put it there."""
+        wanted = list(dict.fromkeys(trace_ids))
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            work.require(Permission.TAG_TRACES, project_id)
+            work.session.connection().execute(
+                delete(TraceTag).where(
+                    col(TraceTag.project_id) == project_id, col(TraceTag.tag) == tag, col(TraceTag.trace_id).in_(wanted)
+                )
+            )
+            touch(work.session, self.context, project_id, set(wanted))
+            work.record("traces.untagged", subject=("trace_tag", tag), project_id=project_id, tag=tag, trace_ids=wanted)
+        self.refresh(project_id, wanted)

@@ -1,0 +1,160 @@
+"""What readers see, made from what was stored: assembled traces and the text index. Runs off the acknowledgement path."""
+
+import logging
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import delete, update
+from sqlmodel import Session, col, select
+
+from workbench.core.clock import now
+from workbench.core.unit_of_work import Context
+from workbench.traces import search
+from workbench.traces.assemble import StoredSpan, assemble, sent_tags, trace_text
+from workbench.traces.feedback import feedback_in_spans
+from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag
+from workbench.traces.store import insert, table, writing
+
+_LOG = logging.getLogger(__name__)
+
+_HOLD_SECONDS = 0.04
+"""How long text indexing may hold the write lock while ingest waits."""
+
+Key = tuple[str, str]
+"""Project id and trace id."""
+
+
+def index_pending(context: Context, limit: int = 200) -> int:
+    """Assemble up to `limit` changed traces and put up to as many into the text index.
+
+    Returns:
+        How many traces were looked at; 0 when nothing is left to do.
+    """
+    assembled = assemble_pending(context, limit)
+    return assembled + index_texts(context, limit)
+
+
+def index_all(context: Context) -> int:
+    """Everything that is pending, such as after an import; returns the count."""
+    total = 0
+    while done := index_pending(context, 400):
+        total += done
+    return total
+
+
+def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] | None = None) -> int:
+    """Assemble traces that changed, oldest change first, or just those of `keys`."""
+    with context.database.session() as session:
+        statement = select(TracePending).order_by(col(TracePending.at)).limit(limit)
+        if keys is not None:
+            statement = statement.where(col(TracePending.trace_id).in_([trace_id for _, trace_id in keys]))
+        pending = [row for row in session.exec(statement) if keys is None or (row.project_id, row.trace_id) in keys]
+        if not pending:
+            return 0
+        wanted = [(row.project_id, row.trace_id) for row in pending]
+        spans = _spans(session, wanted)
+        feedback, tags = _feedback(session, wanted), _tags(session, wanted)
+    rows, heard, tagged = [], [], []
+    for key in wanted:
+        if not spans[key]:
+            continue  # feedback came first; the trace is assembled when its spans are here
+        said = feedback_in_spans(*key, spans[key])
+        known = {one.id for one in feedback[key]}
+        said = [one for one in said if one.id not in known]
+        columns = assemble(spans[key], [*feedback[key], *said], tags[key])
+        rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns})
+        heard += said
+        tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, tags[key])]
+    with writing(context), Session(context.database.ingesting) as session, session.begin():
+        _store(session, context, rows, heard, tagged)
+        for row in pending:  # a change since we read raised `touched`, and keeps the row
+            session.connection().execute(
+                delete(TracePending).where(
+                    col(TracePending.project_id) == row.project_id,
+                    col(TracePending.trace_id) == row.trace_id,
+                    col(TracePending.touched) == row.touched,
+                )
+            )
+    return len(pending)
+
+
+def _store(
+    session: Session, context: Context, rows: list[dict[str, Any]], heard: list[Feedback], tagged: list[dict[str, Any]]
+) -> None:
+    connection = session.connection()
+    if heard:
+        connection.execute(insert(context, Feedback).on_conflict_do_nothing(), [one.model_dump() for one in heard])
+    if tagged:
+        connection.execute(insert(context, TraceTag).on_conflict_do_nothing(), tagged)
+    if rows:
+        statement = insert(context, Trace)
+        keep = {"id", "project_id", "trace_id"}
+        statement = statement.on_conflict_do_update(
+            index_elements=["project_id", "trace_id"],
+            set_={name: statement.excluded[name] for name in rows[0] if name not in keep},
+        )
+        connection.execute(statement, rows)
+
+
+def index_texts(context: Context, limit: int = 200) -> int:
+    """Put assembled traces into the text index; with PostgreSQL there is none to keep."""
+    engine = context.database.ingesting
+    if engine.dialect.name != "sqlite":
+        return 0
+    with context.database.session() as session:
+        columns = (Trace.id, Trace.assembled_at, Trace.input, Trace.output, Trace.tool_calls)
+        statement = select(*columns).where(col(Trace.indexed).is_(False)).order_by(col(Trace.id)).limit(limit)  # type: ignore[call-overload]
+        waiting = session.exec(statement).all()
+    done = 0
+    while done < len(waiting):
+        with writing(context), engine.begin() as connection:
+            if done == 0:
+                search.ensure(connection)
+            until = time.monotonic() + _HOLD_SECONDS
+            while done < len(waiting) and time.monotonic() < until:
+                row = waiting[done]
+                search.write(connection, row.id, trace_text(row))
+                connection.execute(
+                    update(table(Trace))
+                    .where(col(Trace.id) == row.id, col(Trace.assembled_at) == row.assembled_at)
+                    .values(indexed=True)
+                )
+                done += 1
+    return len(waiting)
+
+
+def _spans(session: Session, keys: Sequence[Key]) -> dict[Key, list[StoredSpan]]:
+    found: dict[Key, list[StoredSpan]] = defaultdict(list)
+    resources: dict[str, dict[str, Any]] = {}
+    columns = (
+        Span.project_id, Span.trace_id, Span.span_id, Span.parent_span_id, Span.name, Span.started_ns, Span.ended_ns,
+        Span.status, Span.status_message, Span.attributes, Span.events, Span.source_id,
+    )  # fmt: skip
+    statement = select(*columns).where(col(Span.trace_id).in_([trace_id for _, trace_id in keys]))  # type: ignore[call-overload]
+    rows = session.exec(statement).all()
+    wanted_sources = {row.source_id for row in rows}
+    for source in session.exec(select(SpanSource).where(col(SpanSource.id).in_(wanted_sources))):
+        resources[source.id] = source.resource
+    for row in rows:
+        read = StoredSpan(*row[2:11], resources.get(row.source_id, {}))
+        found[(row.project_id, row.trace_id)].append(read)
+    return found
+
+
+def _feedback(session: Session, keys: Sequence[Key]) -> dict[Key, list[Feedback]]:
+    found: dict[Key, list[Feedback]] = defaultdict(list)
+    for one in session.exec(select(Feedback).where(col(Feedback.trace_id).in_([trace_id for _, trace_id in keys]))):
+        found[(one.project_id, one.trace_id or "")].append(one)
+    return found
+
+
+def _tags(session: Session, keys: Sequence[Key]) -> dict[Key, list[str]]:
+    found: dict[Key, list[str]] = defaultdict(list)
+    statement = select(TraceTag).where(
+        col(TraceTag.trace_id).in_([trace_id for _, trace_id in keys]), col(TraceTag.added_by).is_not(None)
+    )
+    for row in session.exec(statement):
+        found[(row.project_id, row.trace_id)].append(row.tag)
+    return found

@@ -1,0 +1,344 @@
+"""Reads over traces for pages, commands and other stages."""
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Date, Select, cast, exists, func, select
+from sqlmodel import Session, col
+
+from workbench.core.clock import now
+from workbench.core.errors import InvalidInput, NotFound
+from workbench.traces import search
+from workbench.traces.models import NANOS, Feedback, RejectedSpan, Span, SpanSource, Trace, TraceTag
+from workbench.traces.store import table
+
+COUNT_LIMIT = 10_000
+"""Beyond this a total is only known to be more."""
+
+_TRACE = table(Trace)
+
+SORTS: dict[str, tuple[Any, bool]] = {
+    "newest": (_TRACE.c.started_at, True),
+    "oldest": (_TRACE.c.started_at, False),
+    "lowest rated": (_TRACE.c.rating, False),
+    "slowest": (_TRACE.c.duration_ms, True),
+    "costliest": (_TRACE.c.cost_nanos, True),
+}
+"""Name → column, and whether the highest come first. Traces without the value are left out, except by time."""
+
+FACETS = ("model", "release", "language", "status", "triage_label", "intent", "environment", "dialect")
+
+
+@dataclass(frozen=True)
+class TraceFilter:
+    """Which traces. Every field narrows; a tuple means any of its values."""
+
+    since: datetime | None = None
+    until: datetime | None = None
+    """Exclusive."""
+    text: str = ""
+    """A substring of question, answer or tool name, in any case."""
+    model: tuple[str, ...] = ()
+    release: tuple[str, ...] = ()
+    language: tuple[str, ...] = ()
+    status: tuple[str, ...] = ()
+    triage_label: tuple[str, ...] = ()
+    intent: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
+    dialect: tuple[str, ...] = ()
+    tag: tuple[str, ...] = ()
+    session: str | None = None
+    user: str | None = None
+    rating_min: float | None = None
+    """1 to 5."""
+    rating_max: float | None = None
+    has_feedback: bool | None = None
+    has_correction: bool | None = None
+
+    @property
+    def is_empty(self) -> bool:
+        return self == TraceFilter()
+
+
+@dataclass(frozen=True)
+class TraceSummary:
+    """A trace as lists show it: short columns and the beginnings of its texts."""
+
+    id: int
+    trace_id: str
+    session_id: str | None
+    user_id: str | None
+    name: str
+    started_at: datetime
+    duration_ms: float
+    status: str
+    error: str | None
+    model: str | None
+    input_tokens: int | None
+    output_tokens: int | None
+    cost_nanos: int | None
+    currency: str
+    language: str | None
+    release: str | None
+    prompt_version: str | None
+    corpus_commit: str | None
+    intent: str | None
+    triage_label: str | None
+    rating: float | None
+    feedback_count: int
+    has_correction: bool
+    dialect: str
+    span_count: int
+    tags: list[str]
+    input_preview: str
+    output_preview: str
+
+    @property
+    def cost(self) -> Decimal | None:
+        return None if self.cost_nanos is None else Decimal(self.cost_nanos) / NANOS
+
+
+_SUMMARY = [_TRACE.c[one.name] for one in fields(TraceSummary)]
+
+
+@dataclass(frozen=True)
+class TracePage:
+    """One page of a list."""
+
+    rows: list[TraceSummary] = field(default_factory=list)
+    next: str | None = None
+    """Give it as `after` for the page that follows; None at the end."""
+    total: int | None = None
+    """Hits in all, up to COUNT_LIMIT; None when not asked for."""
+    total_is_exact: bool = True
+
+
+def get_trace(session: Session, project_id: str, trace_id: str) -> Trace:
+    """A trace with everything that its spans said.
+
+    Raises:
+        NotFound
+    """
+    statement = select(Trace).where(col(Trace.project_id) == project_id, col(Trace.trace_id) == trace_id.lower())
+    trace: Trace | None = session.execute(statement).scalars().first()
+    if trace is None:
+        raise NotFound(
+            f"There is no trace {trace_id[:64]} in this project.",
+            todo="A trace can be read within a second or two of its arrival; check the id and the project.",
+        )
+    return trace
+
+
+def traces_by_id(session: Session, project_id: str, trace_ids: Sequence[str]) -> dict[str, Trace]:
+    """Traces by their trace id; those that do not exist are missing."""
+    found: dict[str, Trace] = {}
+    wanted = list(dict.fromkeys(trace_ids))
+    for start in range(0, len(wanted), 500):
+        part = wanted[start : start + 500]
+        statement = select(Trace).where(col(Trace.project_id) == project_id, col(Trace.trace_id).in_(part))
+        found.update({trace.trace_id: trace for trace in session.execute(statement).scalars()})
+    return found
+
+
+def list_traces(
+    session: Session,
+    project_id: str,
+    filters: TraceFilter | None = None,
+    *,
+    sort: str = "newest",
+    after: str | None = None,
+    limit: int = 50,
+    count: bool = False,
+) -> TracePage:
+    """A page of traces.
+
+    Args:
+        sort: a name of SORTS.
+        after: the `next` of the page before.
+        limit: rows, at most 1000.
+        count: also count the hits (bounded by COUNT_LIMIT).
+
+    Raises:
+        InvalidInput: unknown sort, or an `after` that no page gave.
+    """
+    if sort not in SORTS:
+        raise InvalidInput(f"There is no order {sort!r}.", todo="Orders are " + ", ".join(SORTS) + ".")
+    column, descending = SORTS[sort]
+    filters = filters or TraceFilter()
+    conditions = conditions_of(session, project_id, filters)
+    if not sort.endswith("est") or sort == "costliest":
+        conditions.append(column.is_not(None))
+    statement = select(*_SUMMARY).where(*conditions)
+    if after is not None:
+        value, row_id = _position(after, sort)
+        beyond = column < value if descending else column > value
+        tied = _TRACE.c.id < row_id if descending else _TRACE.c.id > row_id
+        statement = statement.where(beyond | ((column == value) & tied))
+    order = (column.desc(), _TRACE.c.id.desc()) if descending else (column.asc(), _TRACE.c.id.asc())
+    size = max(1, min(limit, 1000))
+    found = session.execute(statement.order_by(*order).limit(size + 1)).all()
+    rows = [TraceSummary(*row) for row in found[:size]]
+    following = _after(rows[-1], column.name) if len(found) > size else None
+    if not count:
+        return TracePage(rows, following)
+    total = count_traces(session, project_id, filters)
+    return TracePage(rows, following, min(total, COUNT_LIMIT), total <= COUNT_LIMIT)
+
+
+def count_traces(session: Session, project_id: str, filters: TraceFilter | None = None) -> int:
+    """How many traces the filter hits; COUNT_LIMIT + 1 stands for more."""
+    inner = select(_TRACE.c.id).where(*conditions_of(session, project_id, filters or TraceFilter())).limit(COUNT_LIMIT + 1)
+    return int(session.execute(select(func.count()).select_from(inner.subquery())).scalar_one())
+
+
+def trace_ids(session: Session, project_id: str, filters: TraceFilter, *, limit: int = 10_000) -> list[str]:
+    """The ids of all hits, newest first."""
+    statement = select(_TRACE.c.trace_id).where(*conditions_of(session, project_id, filters))
+    statement = statement.order_by(_TRACE.c.started_at.desc(), _TRACE.c.id.desc()).limit(limit)
+    return list(session.execute(statement).scalars())
+
+
+def conditions_of(session: Session, project_id: str, filters: TraceFilter) -> list[Any]:
+    """The filter as conditions on the trace table."""
+    conditions: list[Any] = [_TRACE.c.project_id == project_id]
+    if filters.since is not None:
+        conditions.append(_TRACE.c.started_at >= filters.since)
+    if filters.until is not None:
+        conditions.append(_TRACE.c.started_at < filters.until)
+    for name in FACETS:
+        values = getattr(filters, name)
+        if values:
+            conditions.append(_TRACE.c[name] == values[0] if len(values) == 1 else _TRACE.c[name].in_(values))
+    if filters.session:
+        conditions.append(_TRACE.c.session_id == filters.session)
+    if filters.user:
+        conditions.append(_TRACE.c.user_id == filters.user)
+    if filters.rating_min is not None:
+        conditions.append(_TRACE.c.rating >= filters.rating_min)
+    if filters.rating_max is not None:
+        conditions.append(_TRACE.c.rating <= filters.rating_max)
+    if filters.has_feedback is not None:
+        conditions.append(_TRACE.c.feedback_count > 0 if filters.has_feedback else _TRACE.c.feedback_count == 0)
+    if filters.has_correction is not None:
+        conditions.append(_TRACE.c.has_correction.is_(filters.has_correction))
+    for tag in filters.tag:
+        tagged = select(col(TraceTag.trace_id)).where(
+            col(TraceTag.project_id) == project_id, col(TraceTag.tag) == tag, col(TraceTag.trace_id) == _TRACE.c.trace_id
+        )
+        conditions.append(exists(tagged.correlate(_TRACE)))
+    if filters.text.strip():
+        conditions.append(search.contains(session, filters.text))
+    return conditions
+
+
+def facets(
+    session: Session, project_id: str, filters: TraceFilter | None = None, *, limit: int = 50
+) -> dict[str, list[tuple[str, int]]]:
+    """For each of FACETS and `tag`: its values with counts, the commonest first, within the filter."""
+    conditions = conditions_of(session, project_id, filters or TraceFilter())
+    found: dict[str, list[tuple[str, int]]] = {}
+    for name in FACETS:
+        column = _TRACE.c[name]
+        statement = select(column, func.count()).where(*conditions, column.is_not(None)).group_by(column)
+        found[name] = _counted(session, statement, limit)
+    tag = table(TraceTag).c
+    joined = (_TRACE.c.project_id == tag.project_id) & (_TRACE.c.trace_id == tag.trace_id)
+    statement = (
+        select(tag.tag, func.count()).select_from(table(TraceTag).join(_TRACE, joined)).where(*conditions).group_by(tag.tag)
+    )
+    found["tag"] = _counted(session, statement, limit)
+    return found
+
+
+def _counted(session: Session, statement: Select[Any], limit: int) -> list[tuple[str, int]]:
+    rows = session.execute(statement.order_by(func.count().desc()).limit(limit)).all()
+    return [(str(value), int(count)) for value, count in rows]
+
+
+def spans_of(session: Session, project_id: str, trace_id: str, *, limit: int = 5000, offset: int = 0) -> list[Span]:
+    """A trace's spans by start."""
+    statement = (
+        select(Span)
+        .where(col(Span.project_id) == project_id, col(Span.trace_id) == trace_id.lower())
+        .order_by(col(Span.started_ns), col(Span.id))
+        .offset(offset)
+        .limit(limit)
+    )
+    return list(session.execute(statement).scalars())
+
+
+def sources_of(session: Session, spans: Sequence[Span]) -> dict[str, SpanSource]:
+    """The resources and scopes of spans, by source id."""
+    statement = select(SpanSource).where(col(SpanSource.id).in_({span.source_id for span in spans}))
+    return {source.id: source for source in session.execute(statement).scalars()}
+
+
+def feedback_of(session: Session, project_id: str, trace_id: str) -> list[Feedback]:
+    """What was said about a trace, oldest first, and about its session as a whole."""
+    said = col(Feedback.trace_id) == trace_id
+    session_id = session.execute(
+        select(_TRACE.c.session_id).where(_TRACE.c.project_id == project_id, _TRACE.c.trace_id == trace_id)
+    ).scalar()
+    if session_id:
+        said = said | (col(Feedback.trace_id).is_(None) & (col(Feedback.session_id) == session_id))
+    statement = select(Feedback).where(col(Feedback.project_id) == project_id, said)
+    return list(session.execute(statement.order_by(col(Feedback.at), col(Feedback.id))).scalars())
+
+
+def session_traces(session: Session, project_id: str, session_id: str, *, limit: int = 200) -> list[Trace]:
+    """The turns of a conversation, oldest first; of a very long one the last `limit`."""
+    statement = (
+        select(Trace)
+        .where(col(Trace.project_id) == project_id, col(Trace.session_id) == session_id)
+        .order_by(col(Trace.started_at).desc(), col(Trace.id).desc())
+        .limit(limit)
+    )
+    return list(reversed(list(session.execute(statement).scalars())))
+
+
+def counts_by_day(session: Session, project_id: str, *, days: int = 30) -> list[tuple[date, int, int]]:
+    """(UTC day, traces, traces rated 2 or lower) for each of the last `days` days, today last."""
+    today = now().date()
+    first = today - timedelta(days=days - 1)
+    begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
+    started = _TRACE.c.started_at
+    day = func.date(started) if session.get_bind().dialect.name == "sqlite" else cast(func.timezone("UTC", started), Date)
+    low = func.sum(func.coalesce((_TRACE.c.rating <= 2).cast(_TRACE.c.span_count.type), 0))
+    statement = select(day, func.count(), low).where(_TRACE.c.project_id == project_id, started >= begin).group_by(day)
+    counted = {str(row[0]): (int(row[1]), int(row[2] or 0)) for row in session.execute(statement)}
+    span = [first + timedelta(days=number) for number in range(days)]
+    return [(one, *counted.get(one.isoformat(), (0, 0))) for one in span]
+
+
+def rejected_spans(session: Session, project_id: str, *, limit: int = 100) -> list[RejectedSpan]:
+    """What could not be taken, newest first."""
+    statement = (
+        select(RejectedSpan)
+        .where(col(RejectedSpan.project_id) == project_id)
+        .order_by(col(RejectedSpan.received_at).desc(), col(RejectedSpan.id).desc())
+        .limit(limit)
+    )
+    return list(session.execute(statement).scalars())
+
+
+def _after(row: TraceSummary, column: str) -> str:
+    value = getattr(row, column)
+    spelled = value.isoformat() if isinstance(value, datetime) else value
+    return base64.urlsafe_b64encode(json.dumps([spelled, row.id]).encode()).decode().rstrip("=")
+
+
+def _position(after: str, sort: str) -> tuple[Any, int]:
+    try:
+        value, row_id = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
+        if sort in ("newest", "oldest"):
+            value = datetime.fromisoformat(value)
+            if value.tzinfo is None:
+                raise ValueError("naive")
+        return (value if isinstance(value, datetime) else float(value)), int(row_id)
+    except (ValueError, TypeError) as error:
+        raise InvalidInput("This is not where a page of this list ended.", todo="Start again from the first page.") from error

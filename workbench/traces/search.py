@@ -1,0 +1,90 @@
+"""Text search over traces: substrings in any script.
+
+On SQLite a trigram index finds substrings of three characters or more; a second index over pairs of characters finds two in
+Chinese, Japanese and Korean, where two make a word. Texts and queries are folded alike (NFKC, case).
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, event, false, text
+from sqlmodel import Session, col
+
+from workbench.core.database import TRACES
+from workbench.traces.models import Trace
+from workbench.traces.store import table
+
+_IDEOGRAPHS = re.compile("[぀-ヿ㐀-䶿一-鿿가-힯豈-﫿\U00020000-\U0003134f]{2,}")
+
+_STATEMENTS = (
+    f"CREATE VIRTUAL TABLE IF NOT EXISTS {TRACES}.trace_search USING fts5(text, tokenize='trigram')",
+    f"CREATE VIRTUAL TABLE IF NOT EXISTS {TRACES}.trace_search_pairs USING fts5(text, tokenize='unicode61')",
+)
+
+
+def search_ddl(dialect: str) -> Sequence[str]:
+    """Statements that make the search tables, for migrations; safe to repeat."""
+    return _STATEMENTS if dialect == "sqlite" else ()
+
+
+@event.listens_for(table(Trace), "after_create")
+def _create(_target: Any, connection: Connection, **_: Any) -> None:
+    ensure(connection)
+
+
+def ensure(connection: Connection) -> None:
+    """Make the search tables where they are missing."""
+    for statement in search_ddl(connection.dialect.name):
+        connection.exec_driver_sql(statement)
+
+
+def _exists(session: Session) -> bool:
+    names = f"SELECT count(*) FROM {TRACES}.sqlite_master WHERE name IN ('trace_search', 'trace_search_pairs')"  # noqa: S608
+    return bool(session.connection().exec_driver_sql(names).scalar() == len(_STATEMENTS))
+
+
+def fold(value: str) -> str:
+    """The form in which texts are compared: NFKC, caseless, one space between words."""
+    return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
+
+
+def pairs(folded: str) -> str:
+    """Overlapping pairs of ideographs and syllables, as words."""
+    return " ".join(run[start : start + 2] for run in _IDEOGRAPHS.findall(folded) for start in range(len(run) - 1))
+
+
+def write(connection: Connection, row_id: int, value: str) -> None:
+    """Put one trace's text into the index in place of what was there (SQLite)."""
+    folded = fold(value)
+    parameters = {"id": row_id, "text": folded}
+    connection.execute(text(f"DELETE FROM {TRACES}.trace_search WHERE rowid = :id"), parameters)  # noqa: S608
+    connection.execute(text(f"INSERT INTO {TRACES}.trace_search (rowid, text) VALUES (:id, :text)"), parameters)  # noqa: S608
+    spelled = pairs(folded)
+    connection.execute(text(f"DELETE FROM {TRACES}.trace_search_pairs WHERE rowid = :id"), parameters)  # noqa: S608
+    if spelled:
+        connection.execute(
+            text(f"INSERT INTO {TRACES}.trace_search_pairs (rowid, text) VALUES (:id, :text)"),  # noqa: S608
+            {"id": row_id, "text": spelled},
+        )
+
+
+def contains(session: Session, wanted: str) -> Any:
+    """A condition on Trace: its text contains `wanted`, whatever case and width it was typed in."""
+    folded = fold(wanted)
+    if session.get_bind().dialect.name != "sqlite":
+        pattern = "%" + re.sub(r"([\\%_])", r"\\\1", wanted.strip()) + "%"
+        return col(Trace.input).ilike(pattern, escape="\\") | col(Trace.output).ilike(pattern, escape="\\")
+    if not _exists(session):  # nothing was ever indexed
+        return false()
+    if len(folded) >= 3:
+        inner = f"SELECT rowid FROM {TRACES}.trace_search WHERE trace_search MATCH :wanted"  # noqa: S608
+        bound: dict[str, Any] = {"wanted": '"' + folded.replace('"', '""') + '"'}
+    elif _IDEOGRAPHS.fullmatch(folded):
+        inner = f"SELECT rowid FROM {TRACES}.trace_search_pairs WHERE trace_search_pairs MATCH :wanted"  # noqa: S608
+        bound = {"wanted": f'"{folded}"'}
+    else:  # too short for an index: read the folded texts
+        inner = f"SELECT rowid FROM {TRACES}.trace_search WHERE instr(text, :wanted) > 0"  # noqa: S608
+        bound = {"wanted": folded}
+    return text(f"{TRACES}.trace.id IN ({inner})").bindparams(**bound)
