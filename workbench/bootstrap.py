@@ -115,3 +115,8 @@ def _policy_of_live_release(context: Context, session: Session, project_id: str,
         return replace(default.rule(tier), roles=tuple(publish.get(tier.value, ())))
 
     return replace(default, low=rule(RiskTier.LOW), medium=rule(RiskTier.MEDIUM), high=rule(RiskTier.HIGH))
+
+
+def bootstrap(home: Path | None = None, settings: Settings | None = None) -> Services:
+    """Services over the home that the settings name."""
+    return Services(make_context(settings or load_settings(home)))
