@@ -18,7 +18,7 @@ from tests.audit.factories import a_context, act, quick_sealer, sealed_ids
 from workbench.audit import outbox as outbox_module
 from workbench.audit.locks import FileLock, hold_web_lock
 from workbench.audit.outbox import TABLES, Outbox, wait_sealed
-from workbench.audit.sealer import SealerState
+from workbench.audit.status import SealerState
 from workbench.audit.verify import verify_home
 from workbench.core.actors import Actor, ActorKind
 from workbench.core.errors import Conflict, NotFound, Unavailable, WorkbenchError
@@ -68,8 +68,9 @@ def test_an_act_that_commits_after_later_ids_were_sealed_is_sealed_too(tmp_path:
     with context.unit_of_work(ANA) as work:
         late = work.record("knowledge.certified", subject=("entry", "e1"))
         # The other outbox is another SQLite file, so its act commits, and is sealed, in between.
+        time.sleep(0.002)
         early = act(context, traces=True)
-        assert early > late
+        assert early > late, "the id made later is sealed first"
         sealer._open()
         assert sealer._seal_group() == 1
     assert sealer.seal_waiting() == 1

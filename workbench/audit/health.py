@@ -6,7 +6,7 @@ import json
 from datetime import timedelta
 
 from workbench.audit.outbox import Outbox
-from workbench.audit.sealer import STATUS_FILE, SealerState
+from workbench.audit.status import STATUS_FILE, SealerState
 from workbench.core.clock import now
 from workbench.core.unit_of_work import Context
 

@@ -25,6 +25,8 @@ from workbench.core.errors import IntegrityError
 from workbench.core.ids import new_id
 from workbench.core.recording import OutboxColumns
 
+LEDGER_FOLDER = "ledger"
+"""Inside the home."""
 SEGMENTS = "segments"
 CHECKPOINTS = "checkpoints"
 HEAD = "head.checkpoint"

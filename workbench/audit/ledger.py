@@ -17,6 +17,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from workbench.audit.columns import COLUMNS
 from workbench.audit.events import Event
 from workbench.audit.journal import Journal
 from workbench.core.errors import Unavailable
@@ -31,32 +32,14 @@ MEMORY = "256MB"
 
 _ROWS_PER_INSERT = 20_000
 
-_COLUMNS = {
-    "seq": "BIGINT",
-    "event_id": "VARCHAR",
-    "at": "TIMESTAMP",
-    "type": "VARCHAR",
-    "actor_id": "VARCHAR",
-    "actor_name": "VARCHAR",
-    "actor_kind": "VARCHAR",
-    "subject_kind": "VARCHAR",
-    "subject_id": "VARCHAR",
-    "project_id": "VARCHAR",
-    "reason": "VARCHAR",
-    "details": "VARCHAR",
-    "command_id": "VARCHAR",
-    "prev_hash": "VARCHAR",
-    "leaf_hash": "BLOB",
-}
-
 _ARROW = pa.schema(
     [
         pa.field(name, {"BIGINT": pa.int64(), "TIMESTAMP": pa.timestamp("us"), "BLOB": pa.binary()}.get(kind, pa.string()))
-        for name, kind in _COLUMNS.items()
+        for name, kind in COLUMNS.items()
     ]
 )
 
-_CREATE = "CREATE TABLE events ({}, PRIMARY KEY (event_id))".format(", ".join(f'"{n}" {k}' for n, k in _COLUMNS.items()))
+_CREATE = "CREATE TABLE events ({}, PRIMARY KEY (event_id))".format(", ".join(f'"{n}" {k}' for n, k in COLUMNS.items()))
 
 
 class Ledger:
@@ -154,7 +137,7 @@ class Ledger:
                 described = connection.execute(
                     "SELECT column_name, data_type FROM duckdb_columns() WHERE table_name = 'events' ORDER BY column_index"
                 ).fetchall()
-                if dict(described) == _COLUMNS:
+                if dict(described) == COLUMNS:
                     return connection
                 connection.close()
                 why = "its table has another shape"
@@ -196,9 +179,9 @@ def _connect(path: Path) -> Any:
 
 def to_arrow(events: Sequence[Event]) -> pa.Table:
     """The events as one Arrow table with the columns of the DuckDB table; times are UTC without a zone."""
-    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
+    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     for event in events:
-        for name in _COLUMNS:
+        for name in COLUMNS:
             match name:
                 case "at":
                     columns[name].append(event.at.astimezone(UTC).replace(tzinfo=None))
@@ -209,12 +192,3 @@ def to_arrow(events: Sequence[Event]) -> pa.Table:
                 case _:
                     columns[name].append(getattr(event, name))
     return pa.table(columns, schema=_ARROW)
-
-
-def from_row(row: Sequence[Any]) -> tuple[Event, bytes]:
-    """The event of a `SELECT *` row, and its stored leaf hash (32 bytes)."""
-    value = dict(zip(_COLUMNS, row, strict=True))
-    leaf = bytes(value.pop("leaf_hash"))
-    value["at"] = value["at"].replace(tzinfo=UTC)
-    value["details"] = json.loads(value["details"])
-    return Event(**value), leaf

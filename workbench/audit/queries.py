@@ -11,18 +11,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from workbench.audit import merkle
 from workbench.audit.checkpoint import BadCheckpoint, Checkpoint, open_note
+from workbench.audit.columns import from_row
 from workbench.audit.events import Event
-from workbench.audit.journal import CHECKPOINTS, HEAD, SEGMENTS, VERIFIER_KEYS
-from workbench.audit.ledger import Ledger, from_row
-from workbench.audit.sealer import LEDGER_FOLDER, Sealer
+from workbench.audit.journal import CHECKPOINTS, HEAD, LEDGER_FOLDER, SEGMENTS, VERIFIER_KEYS
 from workbench.audit.segments import read_lines
 from workbench.core.actors import Actor, Permission
 from workbench.core.errors import NotAllowed, NotFound
 from workbench.core.unit_of_work import Context
+
+if TYPE_CHECKING:
+    # At run time only the web process, which has a sealer, needs DuckDB; the others start without importing it.
+    from workbench.audit.ledger import Ledger
+    from workbench.audit.sealer import Sealer
 
 
 @dataclass(frozen=True)
@@ -83,8 +87,7 @@ class AuditQueries:
     @property
     def sealer(self) -> Sealer | None:
         """This process's sealer, if it has one."""
-        found = self._context.extras.get("sealer")
-        return found if isinstance(found, Sealer) else None
+        return cast("Sealer | None", self._context.extras.get("sealer"))
 
     def page(self, actor: Actor, wanted: EventFilter, *, before: int | None = None, limit: int = 50) -> list[Event]:
         """Events newest first, those with a seq below `before`.
@@ -96,7 +99,7 @@ class AuditQueries:
         if ledger := self._ledger():
             where, parameters = _conditions(wanted, visible, before)
             rows = ledger.query(f"SELECT * FROM events {where} ORDER BY seq DESC LIMIT ?", [*parameters, limit])  # noqa: S608
-            return [from_row(row)[0] for row in rows]
+            return [from_row(row) for row in rows]
         newest = [event for event in self._scan(wanted, visible) if before is None or event.seq < before][-limit:]
         return newest[::-1]
 
@@ -136,7 +139,7 @@ class AuditQueries:
         found = None
         if ledger := self._ledger():
             rows = ledger.query("SELECT * FROM events WHERE seq = ?", [seq])
-            found = from_row(rows[0])[0] if rows else None
+            found = from_row(rows[0]) if rows else None
         else:
             line = next((line for _, line in read_lines(self._folder / SEGMENTS, max(seq, 1))), None)
             found = Event.from_bytes(line) if line is not None and seq >= 1 else None

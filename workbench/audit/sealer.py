@@ -12,15 +12,14 @@ import logging
 import threading
 import time
 from dataclasses import asdict, dataclass
-from datetime import datetime
-from enum import StrEnum
 
-from workbench.audit.journal import Journal, LedgerDamaged
+from workbench.audit.journal import LEDGER_FOLDER, Journal, LedgerDamaged
 from workbench.audit.ledger import Ledger
 from workbench.audit.locks import SealerLock
 from workbench.audit.mirror import Mirror
 from workbench.audit.outbox import Outbox
 from workbench.audit.segments import write_whole
+from workbench.audit.status import STATUS_FILE, SealerState, SealerStatus
 from workbench.core.clock import now
 from workbench.core.errors import WorkbenchError
 from workbench.core.keys import signing_key
@@ -28,36 +27,9 @@ from workbench.core.unit_of_work import Context
 
 log = logging.getLogger(__name__)
 
-LEDGER_FOLDER = "ledger"
 KEY_NAME = "ledger"
-STATUS_FILE = "sealer.json"
-"""In `home/run`: what other processes (health, doctor) read about the sealer."""
 
 _PRUNE_EVERY = 3600.0
-
-
-class SealerState(StrEnum):
-    STOPPED = "stopped"
-    PASSIVE = "passive"
-    """Another sealer holds the lock; this one takes over when that one is gone."""
-    SEALING = "sealing"
-    FAILING = "failing"
-    """Something is wrong and said in `detail`. Events wait in the outbox, none is lost."""
-
-
-@dataclass(frozen=True)
-class SealerStatus:
-    """How the sealer is."""
-
-    state: SealerState
-    detail: str = ""
-    """Why it is passive or failing, as a sentence."""
-    size: int = 0
-    """Events in the ledger."""
-    checkpoint_size: int = 0
-    """Events under the latest kept checkpoint."""
-    at: datetime | None = None
-    """When this was so."""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,18 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from workbench.audit import verify
-from workbench.audit.export import Exported, export
 from workbench.audit.outbox import wait_sealed
 from workbench.audit.queries import AuditQueries
 from workbench.core.actors import Actor, Permission
 from workbench.core.clock import now
 from workbench.core.errors import Unavailable, WorkbenchError
 from workbench.core.unit_of_work import Context, Service
+
+if TYPE_CHECKING:
+    from workbench.audit.export import Exported
 
 _VERIFY_TIMEOUT = 900
 
@@ -56,6 +59,9 @@ class AuditService(Service):
         """
         if not reason.strip():
             raise WorkbenchError("An export needs a reason.", todo="Say in a few words who it is for.")
+        # Imported here: every process has this service, and only an export needs Arrow.
+        from workbench.audit.export import export
+
         with self.unit_of_work(actor) as work:
             work.require(Permission.READ_AUDIT, None)
             event_id = work.record("audit.exported", subject=("audit", "ledger"), reason=reason.strip())
