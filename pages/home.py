@@ -3,14 +3,15 @@
 import streamlit as st
 
 from workbench.core.actors import Permission
-from workbench.monitoring.overview import loop_numbers, traces_per_day, waiting_for
+from workbench.monitoring.overview import loop_numbers, waiting_for
+from workbench.traces.queries import counts_by_day
 from workbench.ui import guard, home_view, page
 
 visit = guard.visit()
 with visit.read() as session:
     numbers = loop_numbers(session, visit.project.id)
     tasks = waiting_for(session, visit.project.id, visit.actor, numbers)
-    days = traces_per_day(session, visit.project.id)
+    days = counts_by_day(session, visit.project.id, days=60)
 
 page.header(visit.project.name, visit.project.description)
 home_view.preparations(visit)

@@ -1,5 +1,6 @@
 """`workbench traces`."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,8 @@ import typer
 from workbench.cli.common import AsJson, Home, ProjectKey, emit, open_home, pick_project
 from workbench.core.errors import InvalidInput
 from workbench.identity.service import local_administrator
-from workbench.traces import cli_views, importing
+from workbench.cli.where import parse_where
+from workbench.traces import cli_views, queries
 
 app = typer.Typer(help="Traces: import, list and show them.", no_args_is_help=True)
 
@@ -24,11 +26,13 @@ def import_(
     project_id = pick_project(services, project).id
     failed = False
     for path in files:
-        report = importing.import_file(services.context, local_administrator(), project_id, path, progress=_progress)
-        print(report.summary(path.name))
-        failed = failed or bool(report.errors)
+        report = services.traces.import_file(local_administrator(), project_id, path, progress=_progress)
+        print(f"{path.name}: {report.traces:,} traces, {report.new:,} new spans of {report.spans:,}")
+        for line, why in report.bad_lines + report.rejected:
+            print(f"{path.name}, line {line}: {why}", file=sys.stderr)
+            failed = True
     if failed:
-        raise InvalidInput("Some lines were not imported; see above.")
+        raise InvalidInput("Some lines were not imported; they are named above, and the others are in.")
 
 
 @app.command("list")
@@ -43,9 +47,11 @@ def list_(
 ) -> None:
     """List traces, newest first."""
     services = open_home(home)
-    project_id = pick_project(services, project).id
+    chosen = pick_project(services, project)
+    project_id, key = chosen.id, chosen.key
     with services.context.reading(local_administrator(), project_id) as session:
-        for row in cli_views.list_as_json(session, project_id, limit=limit, where=where or []):
+        rows = cli_views.traces_as_json(session, project_id, parse_where(where or []), limit=limit, project=key)
+        for row in rows:
             if as_json:
                 emit(row)
             else:
@@ -61,9 +67,10 @@ def show(
 ) -> None:
     """Show one trace with spans, documents, tool calls and feedback."""
     services = open_home(home)
-    project_id = pick_project(services, project).id
+    chosen = pick_project(services, project)
+    project_id, key = chosen.id, chosen.key
     with services.context.reading(local_administrator(), project_id) as session:
-        row = cli_views.trace_as_json(session, project_id, trace_id)
+        row = cli_views.trace_as_json(session, project_id, trace_id, project=key)
     if as_json:
         emit(row)
     else:
@@ -77,12 +84,13 @@ def rejected(home: Home = None, project: ProjectKey = None, as_json: AsJson = Fa
     services = open_home(home)
     project_id = pick_project(services, project).id
     with services.context.reading(local_administrator(), project_id) as session:
-        for row in cli_views.rejected_as_json(session, project_id):
+        for row in map(cli_views.rejected_as_json, queries.rejected_spans(session, project_id)):
             if as_json:
                 emit(row)
             else:
-                print(f"{row['at']}  {row['reason']}")
+                print(f"{row['received_at']}  {row['reason']}")
 
 
 def _progress(done: int, total: int) -> None:
-    typer.echo(f"\r{done} of {total} lines", err=True, nl=done == total)
+    if sys.stderr.isatty():
+        typer.echo(f"\r{100 * done // max(total, 1)} %", err=True, nl=done >= total)

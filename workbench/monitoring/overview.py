@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import Integer, func
+from sqlalchemy import func
 from sqlmodel import Session, col, select
 
 from workbench.annotation.models import ItemState, Queue, QueueItem, ResponseStatus, Standing
@@ -97,20 +97,6 @@ def loop_numbers(session: Session, project_id: str) -> LoopNumbers:
         proposed=_releases(session, project_id, ReleaseState.PROPOSED),
         approved_waiting=_releases(session, project_id, ReleaseState.APPROVED),
     )
-
-
-def traces_per_day(session: Session, project_id: str, days: int = 60) -> list[tuple[str, int, int]]:
-    """(ISO day, traces, low-rated traces) for each of the last days that has any, oldest first, in UTC."""
-    since = now() - timedelta(days=days)
-    day = func.date(Trace.started_at)
-    low = func.sum((col(Trace.rating) <= LOW_RATING).cast(Integer))
-    statement = (
-        select(day, func.count(), func.coalesce(low, 0))
-        .where(Trace.project_id == project_id, col(Trace.started_at) >= since)
-        .group_by(day)
-        .order_by(day)
-    )
-    return [(str(d), int(n), int(bad)) for d, n, bad in session.exec(statement)]
 
 
 def waiting_for(session: Session, project_id: str, actor: Actor, numbers: LoopNumbers) -> list[Waiting]:

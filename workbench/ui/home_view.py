@@ -1,6 +1,7 @@
 """The parts of the home page."""
 
 from collections.abc import Sequence
+from datetime import date
 from pathlib import Path
 
 import streamlit as st
@@ -34,7 +35,7 @@ def waiting(tasks: Sequence[Waiting]) -> None:
             st.page_link(page_file(task.page), label=task.action, icon=":material/arrow_forward:", width="content")
 
 
-def activity(days: Sequence[tuple[str, int, int]]) -> None:
+def activity(days: Sequence[tuple[date, int, int]]) -> None:
     """Traces a day, the low-rated ones in a warm colour."""
     st.subheader("Answers a day, last 60 days", anchor=False)
     if not days:

@@ -1,0 +1,57 @@
+"""`--where field=value` as a filter of traces."""
+
+import re
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from workbench.core.errors import InvalidInput
+from workbench.traces.queries import TraceFilter
+
+_CONDITION = re.compile(r"\s*([a-z_]+)\s*(<=|>=|=)\s*(.*?)\s*", re.DOTALL)
+_SEVERAL = ("model", "release", "language", "status", "triage_label", "intent", "environment", "dialect", "tag")
+_ONE = ("text", "session", "user")
+
+
+def parse_where(conditions: Sequence[str]) -> TraceFilter:
+    """The filter that the conditions describe together; a repeated field means any of its values.
+
+    Raises:
+        InvalidInput: a condition has no known field or no usable value.
+    """
+    values: dict[str, Any] = {}
+    for condition in conditions:
+        match = _CONDITION.fullmatch(condition)
+        if match is None:
+            raise InvalidInput(
+                f"{condition!r} is no condition.", todo="Write it like language=es, rating<=2 or since=2026-01-31."
+            )
+        name, sign, value = match.groups()
+        if name in _SEVERAL and sign == "=":
+            values[name] = (*values.get(name, ()), value)
+        elif name in _ONE and sign == "=":
+            values[name] = value
+        elif name == "rating":
+            number = _number(condition, value)
+            values.update({f"rating_{end}": number for end in {"<=": ["max"], ">=": ["min"], "=": ["min", "max"]}[sign]})
+        elif name in ("since", "until") and sign == "=":
+            values[name] = _moment(condition, value)
+        else:
+            known = ", ".join([*_SEVERAL, *_ONE, "rating", "since", "until"])
+            raise InvalidInput(f"Traces cannot be filtered by {condition!r}.", todo=f"Fields are {known}.")
+    return TraceFilter(**values)
+
+
+def _number(condition: str, value: str) -> float:
+    try:
+        return float(value)
+    except ValueError:
+        raise InvalidInput(f"{condition!r} needs a number.") from None
+
+
+def _moment(condition: str, value: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise InvalidInput(f"{condition!r} needs a day or a time, such as 2026-01-31 or 2026-01-31T12:00Z.") from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
