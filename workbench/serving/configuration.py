@@ -27,6 +27,12 @@ class GuardPolicy:
     decline_without_evidence: bool = True
     on_failure: Literal["deliver", "evidence", "decline"] = "evidence"
     """deliver: as written, marked. evidence: the cited span instead. decline: the decline sentence instead."""
+    same_language: bool = True
+    """Whether the answer must be in the question's language."""
+    drop_injected: bool = True
+    """Whether a passage that tries to give orders is kept out of the prompt; it is marked either way."""
+    mask_personal_data: bool = True
+    """Whether personal data that the evidence does not contain is masked in the answer."""
 
 
 @dataclass(frozen=True)
