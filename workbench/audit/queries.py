@@ -18,6 +18,7 @@ from workbench.audit.checkpoint import BadCheckpoint, Checkpoint, open_note
 from workbench.audit.columns import from_row
 from workbench.audit.events import Event
 from workbench.audit.journal import CHECKPOINTS, HEAD, LEDGER_FOLDER, SEGMENTS, VERIFIER_KEYS
+from workbench.audit.outbox import Outbox
 from workbench.audit.segments import read_lines
 from workbench.core.actors import Actor, Permission
 from workbench.core.errors import NotAllowed, NotFound
@@ -103,13 +104,24 @@ class AuditQueries:
         newest = [event for event in self._scan(wanted, visible) if before is None or event.seq < before][-limit:]
         return newest[::-1]
 
-    def count(self, actor: Actor, wanted: EventFilter) -> int:
-        """How many events match."""
+    def count(self, actor: Actor, wanted: EventFilter, *, before: int | None = None, after: int = 0) -> int:
+        """How many events match, with a seq below `before` and above `after`."""
         visible = self.visible_projects(actor)
         if ledger := self._ledger():
-            where, parameters = _conditions(wanted, visible, None)
-            return int(ledger.query(f"SELECT count(*) FROM events {where}", parameters)[0][0])  # noqa: S608
-        return sum(1 for _ in self._scan(wanted, visible))
+            where, parameters = _conditions(wanted, visible, before)
+            where += (" AND" if where else "WHERE") + " seq > ?"
+            return int(ledger.query(f"SELECT count(*) FROM events {where}", [*parameters, after])[0][0])  # noqa: S608
+        return sum(1 for event in self._scan(wanted, visible) if event.seq > after and (before is None or event.seq < before))
+
+    def size(self) -> int:
+        """How many events the ledger holds, whoever may see them."""
+        if ledger := self._ledger():
+            return int(ledger.query("SELECT count(*) FROM events")[0][0])
+        return sum(1 for _ in read_lines(self._folder / SEGMENTS))
+
+    def waiting(self) -> tuple[int, datetime | None]:
+        """How many events wait in the outboxes to be sealed, and the moment of the oldest."""
+        return Outbox(self._context.database).waiting()
 
     def choices(self, actor: Actor) -> Choices:
         """People, types, kinds and projects that occur in what the actor may see."""
