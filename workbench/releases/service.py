@@ -12,7 +12,7 @@ from workbench.core.clock import now
 from workbench.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from workbench.core.unit_of_work import Service, UnitOfWork
 from workbench.releases.channels import Moved, move_channel, rollback_target
-from workbench.releases.components import check_components
+from workbench.releases.components import check_components, check_light_components
 from workbench.releases.deciding import check_may_decide, require_unaltered, sign_decision
 from workbench.releases.models import PRODUCTION, Approval, Channel, ChannelMove, MoveKind, Release, ReleaseState
 from workbench.releases.pins import HighWater, mark_withdrawn, raise_high_water
@@ -305,9 +305,7 @@ class ReleaseService(Service):
                 move = work.get(ChannelMove, done["move_id"])
                 return Moved(move, work.get(Release, move.release_id))
             release = rollback_target(self.context, work.session, project_id, channel, to)
-            for adapter in (release.configuration.generator_adapter, release.configuration.triage_adapter):
-                if adapter is not None:
-                    self.context.artifacts.verify(adapter)
+            check_light_components(self.context, work.session, release.configuration)
             moved = move_channel(
                 self.context, work, release, kind=MoveKind.ROLLED_BACK, channel=channel, reason=reason.strip(),
                 expected=expected_move,

@@ -13,6 +13,7 @@ from sqlmodel import Session, col, select
 from workbench.core.errors import Conflict, IntegrityError, Unavailable
 from workbench.core.settings import Settings
 from workbench.core.unit_of_work import Context
+from workbench.releases.components import check_light_components
 from workbench.releases.models import PRODUCTION, Approval, Channel, ChannelMove, Release
 from workbench.releases.moves import newest_move
 from workbench.releases.pins import HighWater, high_water, high_water_file, is_withdrawn, raise_high_water
@@ -59,9 +60,7 @@ def live(context: Context, project_id: str, channel: str = PRODUCTION) -> LiveRe
             found: LiveRelease = cached[1]
             return found
         checked = verified(context, session, project_id, channel, seen)
-    for adapter in (checked.configuration.generator_adapter, checked.configuration.triage_adapter):
-        if adapter is not None:
-            context.artifacts.verify(adapter)
+        check_light_components(context, session, checked.configuration)
     mark = HighWater(checked.move.number, move_hash(checked.move))
     raise_high_water(settings, project_id, channel, mark)
     stamp = (*pointer, _modified(settings, project_id, channel))
