@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 
 from workbench.core.canonical import canonical_bytes
 from workbench.core.errors import InvalidInput
-from workbench.evaluation.gate import Rule, decide, signed
+from workbench.evaluation.gate import decide, signed
 from workbench.evaluation.models import Verdict
+from workbench.evaluation.rule import Rule
 from workbench.evaluation.statistics import Pair
 
 PAIRS = st.lists(

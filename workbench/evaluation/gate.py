@@ -1,11 +1,11 @@
-"""The rule that turns paired statistics into a verdict. It is set before the first case runs and cannot be edited after."""
+"""From paired statistics to a verdict, by the rule and nothing else."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from workbench.core.errors import InvalidInput
 from workbench.evaluation.models import Verdict
+from workbench.evaluation.rule import Rule, points
 from workbench.evaluation.statistics import (
     Difference,
     Pair,
@@ -16,46 +16,6 @@ from workbench.evaluation.statistics import (
     score_difference,
     slices,
 )
-
-
-@dataclass(frozen=True)
-class Rule:
-    """What a candidate must show."""
-
-    margin_points: float = 5.0
-    """How much worse than the incumbent still counts as no worse, in percentage points of the pass rate (0.5 to 20).
-
-    The default is two of forty cases: less than anyone would notice in use, and the least that a set of a few hundred cases
-    can decide (two points need about 3,000 pairs at 20% discordance)."""
-    guarded_tags: tuple[str, ...] = ("language", "intent")
-    """Within each value of these tags the candidate must not be significantly worse (Holm-corrected over all of them)."""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.margin_points, bool) or not 0.5 <= self.margin_points <= 20:
-            raise InvalidInput(f"The margin is {self.margin_points} points; it must lie between 0.5 and 20.")
-
-    def as_json(self) -> dict[str, Any]:
-        """Plain JSON, for the comparison's row."""
-        return {"margin_points": float(self.margin_points), "guarded_tags": list(self.guarded_tags)}
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Rule":
-        """The inverse of `as_json`."""
-        return cls(float(value["margin_points"]), tuple(value["guarded_tags"]))
-
-    def in_words(self) -> str:
-        """The rule as a person reads it beside the verdict."""
-        margin = _points(self.margin_points)
-        tags = " or ".join(self.guarded_tags)
-        guarded = f", and in no {tags} is it significantly worse (Holm-corrected)" if tags else ""
-        fails = f", or when in a {tags} the candidate is significantly worse" if tags else ""
-        return (
-            f"PASS when the whole 95% interval of candidate minus incumbent lies above −{margin} points, "
-            f"the candidate breaks no more “must not state” rules than the incumbent{guarded}. "
-            f"FAIL when the whole interval lies below −{margin} points{fails}. "
-            "Otherwise, or when both arms are the same configuration, INCONCLUSIVE. "
-            "“Better” is only said when the whole interval lies above zero."
-        )
 
 
 @dataclass(frozen=True)
@@ -117,7 +77,7 @@ def decide(
         headline = "No difference: both arms are the same configuration, so there is nothing to pass."
     elif inferior:
         verdict = Verdict.FAIL
-        headline = f"The candidate is worse than the incumbent by more than {_points(rule.margin_points)} points."
+        headline = f"The candidate is worse than the incumbent by more than {points(rule.margin_points)} points."
     elif worse_slices:
         verdict = Verdict.FAIL
         named = ", ".join(f"{item.tag} {item.value}" for item in worse_slices)
@@ -163,10 +123,10 @@ def _finding(found: Difference, not_inferior: bool) -> str:
 def _interval_reason(found: Difference, margin: float, not_inferior: bool, inferior: bool) -> str:
     interval = f"{signed(found.value)} points, 95% interval {signed(found.low)} to {signed(found.high)}"
     if not_inferior:
-        return f"Holds: {interval}, all of it above −{_points(margin)}."
+        return f"Holds: {interval}, all of it above −{points(margin)}."
     if inferior:
-        return f"Broken: {interval}, all of it below −{_points(margin)}."
-    return f"Open: {interval}, which contains −{_points(margin)}."
+        return f"Broken: {interval}, all of it below −{points(margin)}."
+    return f"Open: {interval}, which contains −{points(margin)}."
 
 
 def _must_not_reason(candidate: int, incumbent: int) -> list[str]:
@@ -196,9 +156,5 @@ def _undecided(found: Difference, needed: int | None) -> str:
 
 def signed(share: float) -> str:
     """A share as percentage points with its sign, such as “+2.5” or “−10.0”."""
-    points = round(share * 100, 1) + 0.0
-    return f"{'−' if points < 0 else '+'}{abs(points):.1f}" if points else "0.0"
-
-
-def _points(margin: float) -> str:
-    return f"{margin:g}"
+    value = round(share * 100, 1)
+    return f"{'−' if value < 0 else '+'}{abs(value):.1f}" if value else "0.0"

@@ -16,10 +16,10 @@ import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 CONFIDENCE = 0.95
 POWER = 0.8
@@ -145,7 +145,7 @@ def score_difference(pairs: Sequence[Pair]) -> ScoreDifference:
     sums, sizes = _by_cluster(pairs, values)
     half = 1.0
     if len(sums) > 1:
-        half = float(special.stdtrit(len(sums) - 1, (1 + CONFIDENCE) / 2)) * math.sqrt(_variance(sums, sizes))
+        half = _t_quantile(len(sums) - 1) * math.sqrt(_variance(sums, sizes))
     return ScoreDifference(
         candidate=float(np.mean([pair.candidate_score for pair in pairs])),
         incumbent=float(np.mean([pair.incumbent_score for pair in pairs])),
@@ -228,7 +228,7 @@ def pairs_needed(found: Difference, margin: float) -> int | None:
     # One more discordant pair than seen: none seen does not mean that there are none.
     discordant = (found.gained + found.lost + 1) / (found.pairs + 2)
     spread = max(discordant - found.value**2, 1e-4)
-    quantiles = float(special.ndtri((1 + CONFIDENCE) / 2) + special.ndtri(POWER))
+    quantiles = NormalDist().inv_cdf((1 + CONFIDENCE) / 2) + NormalDist().inv_cdf(POWER)
     return max(found.pairs + 1, math.ceil(found.design_effect * spread * (quantiles / gap) ** 2))
 
 
@@ -263,8 +263,8 @@ def _design_effect(sums: Sequence[float], sizes: Sequence[int], gained: int, los
 
 def _quantile(clusters: int, count: int) -> float:
     if clusters == count:
-        return float(special.ndtri((1 + CONFIDENCE) / 2))
-    return float(special.stdtrit(max(clusters - 1, 1), (1 + CONFIDENCE) / 2))
+        return NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+    return _t_quantile(max(clusters - 1, 1))
 
 
 def _boundary(score: Any, target: float, *, inside: float, outside: float) -> float:
@@ -276,3 +276,9 @@ def _boundary(score: Any, target: float, *, inside: float, outside: float) -> fl
         else:
             outside = middle
     return inside
+
+
+def _t_quantile(freedom: int) -> float:
+    from scipy.special import stdtrit  # Here, so that pages which only show a verdict do not wait for scipy.
+
+    return float(stdtrit(freedom, (1 + CONFIDENCE) / 2))

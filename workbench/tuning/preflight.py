@@ -264,12 +264,10 @@ def _base(health: Mapping[str, Any] | None, recipe: Recipe) -> Finding:
     if base_hash(health, recipe) is None:
         state = str(part.get("state") or "unknown")
         share = f", {part['progress']:.0%} done" if isinstance(part.get("progress"), float) else ""
-        return Finding(
-            "Base model",
-            Level.STOP,
-            f"The model to adapt is not ready ({state}{share}).",
-            str(part.get("reason") or "It is prepared once in the background; the admin page shows how far it is."),
-        )
+        text = f"The model to adapt is not ready ({state}{share})."
+        if state == "failed":
+            return Finding("Base model", Level.STOP, text, str(part.get("reason") or "The admin page shows what failed."))
+        return Finding("Base model", Level.NOTE, f"{text} The fine-tune waits for it.")
     return Finding("Base model", Level.OK, f"It adapts {part.get('name') or recipe.base}, which is ready.")
 
 
