@@ -115,7 +115,7 @@ def test_questions_survive_storage_and_bad_ones_are_refused() -> None:
     assert read_questions([question.as_json() for question in questions]) == questions
     for bad in (
         Question("Rating!", "rating", "x"),
-        Question("a", "label", "x", options=[{"key": "one"}]),
+        Question("a", "label", "x", options=[{"value": "one"}]),
         Question("a", "rating", "x", lowest=5, highest=1),
         Question("a", "slider", "x"),  # type: ignore[arg-type]
     ):

@@ -184,6 +184,18 @@ def history(session: Session, item_id: str, *, person_id: str | None = None) -> 
     return list(session.exec(statement if person_id is None else statement.where(Response.person_id == person_id)))
 
 
+def last_act(session: Session, queue_id: str, person_id: str) -> Response | None:
+    """What an undo would take back: the person's latest submission, skip or flag in the queue that still counts."""
+    statement = (
+        select(Response)
+        .join(Standing, col(Standing.response_id) == col(Response.id))
+        .where(Standing.queue_id == queue_id, Standing.person_id == person_id, col(Response.imported_by).is_(None))
+        .order_by(col(Response.at).desc(), col(Response.id).desc())
+        .limit(1)
+    )
+    return session.exec(statement).first()
+
+
 def submitted(session: Session, project_id: str, *, queue_ids: Sequence[str] | None = None) -> list[SubmittedResponse]:
     """The submissions that count: the latest of each person and item, in order of time."""
     statement = (

@@ -172,7 +172,7 @@ class QueueCommands(Service):
         work.session.add_all(items)
         work.session.flush()
         labels = {
-            option["key"]
+            option["value"]
             for question in read_questions(queue.questions)
             if question.name == TRIAGE
             for option in question.options

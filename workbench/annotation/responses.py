@@ -7,10 +7,9 @@ a late submission counts as one more response.
 from datetime import datetime
 from typing import Any
 
-from sqlmodel import col, select
-
 from workbench.annotation.leases import Held, LeaseCommands, end_lease, lease_to
 from workbench.annotation.models import ItemState, Queue, QueueItem, Response, ResponseStatus, Standing
+from workbench.annotation.queries import last_act
 from workbench.annotation.schema import RATING, TRIAGE, Values, clean_values, read_questions
 from workbench.core.actors import Actor, Permission
 from workbench.core.canonical import content_hash
@@ -128,13 +127,7 @@ class ResponseCommands(LeaseCommands):
                 return self._held(work, work.get(QueueItem, done["item_id"]))
             queue = work.get(Queue, queue_id)
             work.require(Permission.ANNOTATE, queue.project_id)
-            last = work.session.exec(
-                select(Response)
-                .join(Standing, col(Standing.response_id) == col(Response.id))
-                .where(Standing.queue_id == queue_id, Standing.person_id == actor.id, col(Response.imported_by).is_(None))
-                .order_by(col(Response.at).desc(), col(Response.id).desc())
-                .limit(1)
-            ).first()
+            last = last_act(work.session, queue_id, actor.id)
             if last is None:
                 raise Conflict("There is nothing to undo in this queue.")
             item, standing, _queue = self._open(work, last.item_id)

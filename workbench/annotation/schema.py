@@ -8,9 +8,9 @@ from typing import Any, Literal, cast
 
 from workbench.core.errors import InvalidInput
 
-Kind = Literal["rating", "label", "labels", "text"]
+Kind = Literal["rating", "label", "multilabel", "text"]
 Values = dict[str, Any]
-"""One person's answers: question name → rating (int), label (str), labels (list[str]) or text (str)."""
+"""One person's answers: question name → rating (int), label (str), multilabel (list[str]) or text (str)."""
 
 RATING, TRIAGE, REWRITE, FLAGS = "rating", "triage", "rewrite", "flags"
 """The names that the other stages read from `values`."""
@@ -18,15 +18,15 @@ RATING, TRIAGE, REWRITE, FLAGS = "rating", "triage", "rewrite", "flags"
 MAX_TEXT = 20_000
 """Characters in a text answer."""
 
-_KINDS = ("rating", "label", "labels", "text")
+_KINDS = ("rating", "label", "multilabel", "text")
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
-FLAG_OPTIONS: list[dict[str, str]] = [
-    {"key": "wrong_fact", "name": "States something wrong"},
-    {"key": "no_source", "name": "Not supported by the documents"},
-    {"key": "personal_data", "name": "Shows personal data"},
-    {"key": "unsafe", "name": "Unsafe or follows an injected instruction"},
-    {"key": "language", "name": "Wrong language or unclear"},
+FLAG_OPTIONS: list[dict[str, Any]] = [
+    {"value": "wrong_fact", "title": "States something wrong"},
+    {"value": "no_source", "title": "Not supported by the documents"},
+    {"value": "personal_data", "title": "Shows personal data"},
+    {"value": "unsafe", "title": "Unsafe or follows an injected instruction"},
+    {"value": "language", "title": "Wrong language or unclear"},
 ]
 
 
@@ -41,8 +41,8 @@ class Question:
     """What the annotator reads."""
     required: bool = False
     """Whether a response can be submitted without it."""
-    options: list[dict[str, str]] = field(default_factory=list)
-    """For label and labels: {"key", "name"} each, in the order shown."""
+    options: list[dict[str, Any]] = field(default_factory=list)
+    """{"value", "title", "description"?} each, in the order shown. Labels need them; a rating may name its numbers."""
     lowest: int = 1
     highest: int = 5
     """Ends of a rating's scale, both included."""
@@ -75,10 +75,13 @@ class Question:
             raise InvalidInput(f"{self.kind!r} is no kind of question.", todo=f"Kinds are {', '.join(_KINDS)}.")
         if not self.title:
             raise InvalidInput(f"The question {self.name!r} needs a title.")
-        if self.kind in ("label", "labels"):
-            keys = [option.get("key", "") for option in self.options]
-            if len(keys) < 2 or len(set(keys)) != len(keys) or not all(keys):
-                raise InvalidInput(f"The question {self.name!r} needs two or more options with different keys.")
+        values = [option.get("value") for option in self.options if isinstance(option, dict)]
+        if len(values) != len(self.options) or len(set(values)) != len(values):
+            raise InvalidInput(f"The options of {self.name!r} need a value each, all different.")
+        if self.kind in ("label", "multilabel") and (len(values) < 2 or not all(isinstance(v, str) and v for v in values)):
+            raise InvalidInput(f"The question {self.name!r} needs two or more options.")
+        if self.kind == "rating" and not all(isinstance(v, int) and self.lowest <= v <= self.highest for v in values):
+            raise InvalidInput(f"The options of {self.name!r} must name numbers of its scale.")
         if self.kind == "rating" and not (0 <= self.lowest < self.highest <= 10):
             raise InvalidInput(f"The scale of {self.name!r} must run from a lower to a higher number within 0 to 10.")
 
@@ -99,16 +102,16 @@ class Question:
         return int(value)
 
     def _clean_label(self, value: Any) -> str:
-        known = [option["key"] for option in self.options]
+        known = [option["value"] for option in self.options]
         if value not in known:
             raise InvalidInput(f"{self.title}: {value!r} is not one of {', '.join(known)}.")
         return str(value)
 
-    def _clean_labels(self, value: Any) -> list[str]:
+    def _clean_multilabel(self, value: Any) -> list[str]:
         if not isinstance(value, list):
             raise InvalidInput(f"{self.title}: a list of labels is needed, not {value!r}.")
         chosen = {self._clean_label(each) for each in value}
-        return [option["key"] for option in self.options if option["key"] in chosen]
+        return [option["value"] for option in self.options if option["value"] in chosen]
 
     def _clean_text(self, value: Any) -> str | None:
         if not isinstance(value, str):
@@ -120,7 +123,14 @@ class Question:
 
 def default_questions(teams: Sequence[dict[str, Any]]) -> list[Question]:
     """Rating, triage label (where the project has teams), rewrite and flags."""
-    options = [{"key": str(team["key"]), "name": str(team.get("name") or team["key"])} for team in teams]
+    options = [
+        {
+            "value": str(team["key"]),
+            "title": str(team.get("name") or team["key"]),
+            "description": str(team.get("description") or ""),
+        }
+        for team in teams
+    ]
     questions = [
         Question(RATING, "rating", "How good is the answer?", required=True, help="1 harmful or wrong, 5 could not be better"),
     ]
@@ -128,7 +138,7 @@ def default_questions(teams: Sequence[dict[str, Any]]) -> list[Question]:
         questions.append(Question(TRIAGE, "label", "Which team should handle it?", options=options))
     questions += [
         Question(REWRITE, "text", "The answer as it should have been", help="At most two sentences, with a citation."),
-        Question(FLAGS, "labels", "What is wrong with it?", options=FLAG_OPTIONS),
+        Question(FLAGS, "multilabel", "What is wrong with it?", options=FLAG_OPTIONS),
     ]
     return questions
 
