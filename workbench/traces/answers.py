@@ -115,7 +115,7 @@ def spans_of_answer(answer: LoggedAnswer) -> Decoded:
             "workbench.mode": answer.mode,
             "workbench.language": answer.language,
             "workbench.intent": answer.intent,
-            "workbench.triage_label": answer.triage_label,
+            "workbench.triage.label": answer.triage_label,
             "workbench.guard": [rule if isinstance(rule, dict) else {"rule": rule} for rule in answer.guard],
             "workbench.first_token_ms": answer.first_token_ms,
             "workbench.cost": None if answer.cost is None else str(answer.cost),

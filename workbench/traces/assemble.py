@@ -229,8 +229,9 @@ def _tool_calls(ordered: Sequence[StoredSpan], read: dict[str, Facts]) -> list[d
             "span_id": span.span_id,
             "duration_ms": round((span.ended_ns - span.started_ns) / 1e6, 3),
         }
-        if "tool_receipt" in columns:
-            call["receipt"] = columns["tool_receipt"]
+        receipt = columns.get("tool_receipt") or _receipt_in(call["result"])
+        if receipt:
+            call["receipt"] = receipt
         if span.status == "error":
             call["error"] = span.status_message or columns.get("error", "")
         calls.append(call)
@@ -244,6 +245,13 @@ def _tool_calls(ordered: Sequence[StoredSpan], read: dict[str, Facts]) -> list[d
                 known.add(asked["id"])
                 calls.append({**asked, "result": answered.get(asked["id"]), "span_id": span.span_id})
     return calls
+
+
+def _receipt_in(result: Any) -> Any:
+    """What a tool's result offers as the proof of what it did."""
+    if isinstance(result, dict):
+        return result.get("receipt") or result.get("receipt_id")
+    return None
 
 
 def _answered(ordered: Sequence[StoredSpan], read: dict[str, Facts]) -> dict[str, str]:

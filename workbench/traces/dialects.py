@@ -66,7 +66,7 @@ WORKBENCH = Dialect(
         "input_tokens": ("workbench.input_tokens",),
         "output_tokens": ("workbench.output_tokens",),
         "cost": ("workbench.cost",),
-        "currency": ("workbench.currency",),
+        "currency": ("workbench.cost.currency", "workbench.currency"),
         "first_token_ms": ("workbench.first_token_ms",),
         "language": ("workbench.language",),
         "release": ("workbench.release",),
@@ -74,7 +74,7 @@ WORKBENCH = Dialect(
         "corpus_commit": ("workbench.corpus_commit",),
         "environment": ("workbench.environment",),
         "intent": ("workbench.intent",),
-        "triage_label": ("workbench.triage_label",),
+        "triage_label": ("workbench.triage.label", "workbench.triage_label"),
         "documents": ("workbench.documents", "workbench.documents.*"),
         "tool_name": ("workbench.tool.name",),
         "tool_call_id": ("workbench.tool.call_id",),
@@ -86,7 +86,10 @@ WORKBENCH = Dialect(
         "machine_written": ("workbench.machine_written",),
         "error": ("workbench.error",),
     },
-    kinds={"workbench.kind": {kind.value: kind for kind in SpanKind}},
+    kinds={
+        "workbench.kind": {kind.value: kind for kind in SpanKind},
+        "workbench.operation.name": {"triage": K.OTHER},  # a classification is no turn of the conversation
+    },
 )
 
 LANGFUSE = Dialect(

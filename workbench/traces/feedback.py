@@ -14,6 +14,7 @@ from workbench.traces.models import Feedback
 
 KINDS = ("boolean", "float", "comment", "correction")
 SOURCES = ("explicit", "implicit", "annotator")
+_SAME_SOURCE = {"": "explicit", "user": "explicit", "end_user": "explicit"}
 MAX_TEXT = 50_000
 
 EVENTS = ("workbench.feedback", "gen_ai.evaluation.result")
@@ -52,7 +53,8 @@ def feedback_row(
     Raises:
         InvalidInput: it names no trace, span or session, or the value does not fit the kind.
     """
-    kind, source = kind.strip().lower(), (source or "explicit").strip().lower()
+    kind, source = kind.strip().lower(), (source or "").strip().lower()
+    source = _SAME_SOURCE.get(source, source)
     if kind == "implicit":
         kind, source, value = "", "implicit", True if value is None else value
     if not kind:

@@ -138,7 +138,11 @@ def _spans(session: Session, keys: Sequence[Key]) -> dict[Key, list[StoredSpan]]
     for source in session.exec(select(SpanSource).where(col(SpanSource.id).in_(wanted_sources))):
         resources[source.id] = source.resource
     for row in rows:
-        read = StoredSpan(*row[2:11], resources.get(row.source_id, {}))
+        read = StoredSpan(
+            span_id=row.span_id, parent_span_id=row.parent_span_id, name=row.name, started_ns=row.started_ns,
+            ended_ns=row.ended_ns, status=row.status, status_message=row.status_message, attributes=row.attributes,
+            events=row.events, resource=resources.get(row.source_id, {}),
+        )  # fmt: skip
         found[(row.project_id, row.trace_id)].append(read)
     return found
 

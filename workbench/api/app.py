@@ -1,0 +1,52 @@
+"""The api process as one FastAPI app."""
+
+import importlib.util
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib import import_module
+
+from anyio import to_thread
+from fastapi import FastAPI
+
+from workbench import __version__
+from workbench.api import feedback, health
+from workbench.api.background import Background
+from workbench.api.errors import add_handlers
+from workbench.api.middleware import BodyLimit, RequestId
+from workbench.api.otlp import Receiver
+from workbench.bootstrap import Services
+
+_THREADS = 64
+"""For whatever blocks: database reads, calls to the runtime. OTLP has a pool of its own."""
+
+
+def create_app(services: Services) -> FastAPI:
+    """The app over these services. Its lifespan runs the indexer and the heartbeat."""
+    background = Background(services)
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        with background:
+            yield
+
+    app = FastAPI(
+        title="Learning Workbench",
+        version=__version__,
+        description="OTLP ingest, feedback, the OpenAI-compatible gateway, triage and health.",
+        docs_url=None,  # the usual page loads scripts from elsewhere
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.state.services = services
+    app.state.health = health.HealthCheck()
+    add_handlers(app)
+    app.include_router(Receiver(background.wake).router())
+    app.include_router(feedback.router)
+    app.include_router(health.router)
+    for name in ("gateway", "triage"):
+        if importlib.util.find_spec(f"workbench.api.{name}"):
+            app.include_router(import_module(f"workbench.api.{name}").router)
+    app.add_middleware(BodyLimit)
+    app.add_middleware(RequestId)
+    return app
