@@ -1,6 +1,6 @@
 """The one place that wires services to stores and ports, for every process."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
@@ -20,8 +20,7 @@ from workbench.evaluation.service import EvaluationService
 from workbench.golden.service import GoldenService
 from workbench.identity.policy import PolicyAuthorizer
 from workbench.identity.service import IdentityService
-from workbench.knowledge.models import RiskTier
-from workbench.knowledge.policy import POLICY_SOURCE, CorpusPolicy, TierRule
+from workbench.knowledge.policy import POLICY_SOURCE, CorpusPolicy
 from workbench.knowledge.service import KnowledgeService
 from workbench.prompts.service import PromptService
 from workbench.releases.service import ReleaseService
@@ -104,17 +103,10 @@ def _policy_of_live_release(context: Context, session: Session, project_id: str,
     Raises:
         IntegrityError: what is live does not verify, so nobody may publish under it.
     """
-    default = CorpusPolicy()
     try:
-        release = live(context, project_id).release
+        return live(context, project_id).release.corpus_policy
     except Unavailable:
-        return default
-    publish: dict[str, list[str]] = release.manifest["corpus_policy"]["publish"]
-
-    def rule(tier: RiskTier) -> TierRule:
-        return replace(default.rule(tier), roles=tuple(publish.get(tier.value, ())))
-
-    return replace(default, low=rule(RiskTier.LOW), medium=rule(RiskTier.MEDIUM), high=rule(RiskTier.HIGH))
+        return CorpusPolicy()
 
 
 def bootstrap(home: Path | None = None, settings: Settings | None = None) -> Services:

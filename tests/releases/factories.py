@@ -117,8 +117,8 @@ class Bank:
     def add_golden(self, task: str, *, name: str = "", number: int = 1) -> GoldenSet:
         name = name or new_id()
         golden = GoldenSet(
-            project_id=self.project.id, name=name, task=task, number=number, content_hash=content_hash([name, number]), size=150,
-            created_by="somebody",
+            project_id=self.project.id, name=name, task=task, number=number, content_hash=content_hash([name, number]),
+            size=150, created_by="somebody",
         )  # fmt: skip
         self.insert(golden)
         return golden

@@ -1,5 +1,6 @@
 """Where a rollback leads, and races for the channel."""
 
+import itertools
 import threading
 from dataclasses import replace
 
@@ -9,7 +10,8 @@ from hypothesis import strategies as st
 from tests.releases.factories import Bank
 from workbench.bootstrap import bootstrap
 from workbench.core.errors import Conflict, WorkbenchError
-from workbench.releases.manifest import SLOTS, CorpusPolicy, Proposal, changed_slots, configuration_of, hash_of
+from workbench.knowledge.policy import CorpusPolicy
+from workbench.releases.manifest import SLOTS, Proposal, changed_slots, configuration_of, hash_of
 from workbench.releases.models import MoveKind
 from workbench.releases.moves import way_back
 from workbench.releases.pins import HighWater, high_water, raise_high_water
@@ -28,7 +30,7 @@ def test_the_present_release_is_always_last_on_the_way(moves: list[Move]) -> Non
 @given(_moves)
 def test_the_way_never_stays_where_it_is(moves: list[Move]) -> None:
     way = way_back(moves)
-    assert all(one != next_one for one, next_one in zip(way, way[1:], strict=False))
+    assert all(one != next_one for one, next_one in itertools.pairwise(way))
 
 
 @given(_moves)
@@ -58,8 +60,8 @@ _configurations = st.builds(
 def _manifest(configuration: ServingConfiguration) -> dict[str, object]:
     return Proposal(
         project_id="p", project_key="p", number=1, name="", configuration=configuration, adapters={},
-        corpus_policy=CorpusPolicy(None, None), parent=None, changed=list(SLOTS), evidence=[], unproven={}, makers=[], reason="r",
-        despite="", proposed_at="2026-01-01T00:00:00+00:00",
+        baseline=None, publish=CorpusPolicy(), parent=None, changed=list(SLOTS), evidence=[], unproven={}, makers=[],
+        reason="r", despite="", proposed_at="2026-01-01T00:00:00+00:00",
     ).as_json()  # fmt: skip
 
 

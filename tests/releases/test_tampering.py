@@ -41,8 +41,9 @@ def test_an_approval_row_without_a_signature_does_not_approve(bank: Bank) -> Non
     release = bank.propose(bank.configuration())
     bank.edit("UPDATE release SET state = 'approved' WHERE id = :id", id=release.id)
     bank.edit(
-        "INSERT INTO approval (id, project_id, release_id, person_id, person_name, meaning, reason, statement, signature, event_id,"
-        " at) VALUES (:id, :project, :release, :person, 'Rae Reviewer', 'approved', '', '{}', '{}', 'x', '2026-01-01 00:00:00')",
+        "INSERT INTO approval (id, project_id, release_id, person_id, person_name, meaning, reason, statement, signature,"
+        " event_id, at) VALUES (:id, :project, :release, :person, 'Rae Reviewer', 'approved', '', '{}', '{}', 'x',"
+        " '2026-01-01 00:00:00')",
         id=new_id(), project=bank.project.id, release=release.id, person=bank.reviewer.id,
     )  # fmt: skip
     with pytest.raises(IntegrityError, match="no approval that holds"):

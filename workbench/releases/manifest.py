@@ -5,11 +5,13 @@ with its verdicts, who made what (and so may not approve), and who may publish k
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from workbench.core.canonical import content_hash
 from workbench.core.errors import IntegrityError
+from workbench.knowledge.models import CorpusCommit
+from workbench.knowledge.policy import CorpusPolicy
 from workbench.serving.configuration import GuardPolicy, Routing, ServingConfiguration
 
 SCHEMA = "workbench.release/1"
@@ -38,18 +40,6 @@ SLOTS_BY_TASK: dict[str, tuple[Slot, ...]] = {
 
 APPROVALS_NEEDED = 1
 """How many people other than the makers have to approve."""
-
-
-@dataclass(frozen=True)
-class CorpusPolicy:
-    """From which corpus commit on, and by whose certification, knowledge may go live under a release."""
-
-    baseline_commit: str | None
-    """Id of the corpus commit that was live when the release was proposed; None: there was none yet."""
-    baseline_hash: str | None
-    """Content hash of that commit."""
-    publish: dict[str, list[str]] = field(default_factory=lambda: {"low": ["expert"], "medium": ["expert"], "high": ["expert"]})
-    """Risk tier → roles whose certification puts an entry live."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +80,10 @@ class Proposal:
     configuration: ServingConfiguration
     adapters: Mapping[str, dict[str, str]]
     """Adapter hash → {"dataset", "base"}: the hashes that the adapter is bound to."""
-    corpus_policy: CorpusPolicy
+    baseline: CorpusCommit | None
+    """The corpus commit that was live when the release was proposed; None: there was none yet."""
+    publish: CorpusPolicy
+    """Who may make knowledge live under this release, by risk tier."""
     parent: str | None
     """Manifest hash of the release that was live when this one was proposed."""
     changed: list[Slot]
@@ -106,7 +99,7 @@ class Proposal:
 
     def as_json(self) -> dict[str, Any]:
         """The manifest."""
-        configuration = self.configuration
+        configuration, baseline = self.configuration, self.baseline
         return {
             "schema": SCHEMA,
             "project": {"id": self.project_id, "key": self.project_key},
@@ -114,7 +107,10 @@ class Proposal:
             "name": self.name,
             "tenant": configuration.tenant,
             "slots": slots_of(configuration, self.adapters),
-            "corpus_policy": asdict(self.corpus_policy),
+            "corpus_policy": {
+                "baseline": None if baseline is None else {"commit": baseline.id, "hash": baseline.content_hash},
+                "publish": self.publish.as_json(),
+            },
             "approval_policy": {"needed": APPROVALS_NEEDED},
             "parent": self.parent,
             "changed": list(self.changed),

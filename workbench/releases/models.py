@@ -16,6 +16,7 @@ from workbench.core.clock import UtcDateTime, now
 from workbench.core.database import JsonColumn
 from workbench.core.errors import IntegrityError
 from workbench.core.ids import new_id
+from workbench.knowledge.policy import CorpusPolicy
 from workbench.releases.manifest import configuration_of
 from workbench.serving.configuration import ServingConfiguration
 
@@ -74,6 +75,18 @@ class Release(SQLModel, table=True):
             IntegrityError: the manifest is of another schema or lacks a slot.
         """
         return configuration_of(self.manifest, release_id=self.id, manifest_hash=self.manifest_hash)
+
+    @property
+    def corpus_policy(self) -> CorpusPolicy:
+        """Who may make knowledge live under this release.
+
+        Raises:
+            IntegrityError: the manifest does not say.
+        """
+        try:
+            return CorpusPolicy.from_json(self.manifest["corpus_policy"]["publish"])
+        except (KeyError, TypeError) as error:
+            raise IntegrityError("The release's manifest says nothing usable about who may publish.") from error
 
     @property
     def title(self) -> str:

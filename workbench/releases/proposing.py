@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from sqlmodel import Session, col, func, select
 
@@ -9,10 +10,11 @@ from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, Unavailable
 from workbench.core.unit_of_work import Context, UnitOfWork
 from workbench.identity.models import Project
+from workbench.knowledge.policy import CorpusPolicy
 from workbench.knowledge.queries import head
 from workbench.prompts.queries import by_hash
 from workbench.releases.evidence import adapters_of, as_evidence, gather, makers, unproven_slots
-from workbench.releases.manifest import SLOT_NAMES, CorpusPolicy, Evidence, Proposal, Slot, changed_slots, hash_of
+from workbench.releases.manifest import SLOT_NAMES, Evidence, Proposal, Slot, changed_slots, hash_of
 from workbench.releases.models import Release, ReleaseState
 from workbench.releases.pins import high_water
 from workbench.releases.signing import sign_manifest
@@ -45,7 +47,7 @@ def make_release(
     reason: str,
     despite: str,
     comparison_ids: Sequence[str],
-    publish: dict[str, list[str]] | None,
+    publish: CorpusPolicy | None,
 ) -> tuple[Release, bool]:
     """Store a proposed release; the second value is False when the same one waits already.
 
@@ -63,14 +65,9 @@ def make_release(
     incumbent = incumbent_of(context, session, project.id, channel)
     before = incumbent.configuration if incumbent else None
     changed = changed_slots(candidate, before)
-    commit = head(session, project.id, candidate.tenant)
-    policy = CorpusPolicy(commit.id if commit else None, commit.content_hash if commit else None)
-    if publish is not None:
-        policy = replace(policy, publish=publish)
-    elif incumbent is not None:
-        policy = replace(policy, publish=incumbent.release.manifest["corpus_policy"]["publish"])
-    same_policy = incumbent is not None and policy.publish == incumbent.release.manifest["corpus_policy"]["publish"]
-    if not changed and same_policy:
+    in_force = incumbent.release.corpus_policy if incumbent else CorpusPolicy()
+    publish = publish or in_force
+    if incumbent is not None and not changed and publish == in_force:
         raise InvalidInput("That is what is live already.", todo="Choose another component in at least one slot.")
     adapters = adapters_of(session, candidate)
     by_hash(session, project.id, candidate.prompt_version)
@@ -87,7 +84,8 @@ def make_release(
         name=name.strip(),
         configuration=candidate,
         adapters={h: {"dataset": a.dataset_hash, "base": a.base_hash} for h, a in adapters.items()},
-        corpus_policy=policy,
+        baseline=head(session, project.id, candidate.tenant),
+        publish=publish,
         parent=incumbent.release.manifest_hash if incumbent else None,
         changed=changed,
         evidence=evidence,
@@ -142,15 +140,19 @@ def _next_number(session: Session, project_id: str) -> int:
     return (session.exec(select(func.max(col(Release.number))).where(Release.project_id == project_id)).one() or 0) + 1
 
 
-def _same_waiting(session: Session, manifest: dict[str, object]) -> Release | None:
+def _same_waiting(session: Session, manifest: dict[str, Any]) -> Release | None:
     """A proposal that waits and differs in nothing but its number, name, words and time."""
-    loose = {"number", "name", "reason", "despite", "proposed_at", "unproven", "makers"}
-    wanted = {key: value for key, value in manifest.items() if key not in loose}
-    project = manifest["project"]
-    rows = session.exec(select(Release).where(Release.state == ReleaseState.PROPOSED.value)).all()
-    for release in rows:
-        if release.manifest.get("project") == project and wanted == {
-            key: value for key, value in release.manifest.items() if key not in loose
-        }:
+    loose = {"number", "name", "reason", "despite", "proposed_at", "unproven", "makers", "corpus_policy"}
+    wanted = {key: value for key, value in manifest.items() if key not in loose} | _publish(manifest)
+    waiting = select(Release).where(
+        Release.project_id == manifest["project"]["id"], Release.state == ReleaseState.PROPOSED.value
+    )
+    for release in session.exec(waiting):
+        there = {key: value for key, value in release.manifest.items() if key not in loose} | _publish(release.manifest)
+        if there == wanted:
             return release
     return None
+
+
+def _publish(manifest: dict[str, Any]) -> dict[str, Any]:
+    return {"publish": manifest["corpus_policy"]["publish"]}

@@ -11,6 +11,7 @@ from workbench.core.actors import Actor, Permission
 from workbench.core.clock import now
 from workbench.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from workbench.core.unit_of_work import Service, UnitOfWork
+from workbench.knowledge.policy import CorpusPolicy
 from workbench.releases.channels import Moved, move_channel, rollback_target
 from workbench.releases.components import check_components, check_light_components
 from workbench.releases.deciding import check_may_decide, require_unaltered, sign_decision
@@ -48,7 +49,7 @@ class ReleaseService(Service):
         name: str = "",
         comparison_ids: Sequence[str] = (),
         despite: str = "",
-        publish: dict[str, list[str]] | None = None,
+        publish: CorpusPolicy | None = None,
         channel: str = PRODUCTION,
         command_id: str | None = None,
     ) -> Release:
@@ -59,7 +60,7 @@ class ReleaseService(Service):
             reason: what it is meant to improve.
             comparison_ids: evidence to cite; fitting comparisons that are not named are found all the same.
             despite: why it is proposed although a verdict is not PASS, or a changed slot has no comparison.
-            publish: risk tier → roles that may publish knowledge; None: as in the live release.
+            publish: who may make knowledge live under it; None: as in the live release.
 
         Raises:
             NotAllowed, InvalidInput, NotFound, Conflict, IntegrityError: see `proposing.make_release`.
@@ -79,7 +80,7 @@ class ReleaseService(Service):
         name: str = "",
         comparison_ids: Sequence[str] = (),
         despite: str = "",
-        publish: dict[str, list[str]] | None = None,
+        publish: CorpusPolicy | None = None,
         channel: str = PRODUCTION,
         command_id: str | None = None,
     ) -> Release:
