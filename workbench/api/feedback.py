@@ -42,7 +42,7 @@ async def feedback(request: Request) -> JSONResponse:
     def store() -> dict[str, Any]:
         given, many = _signals(unpack(body, encoding, _MAX_BODY))
         traces = services_of(request).traces
-        rows = [traces.add_feedback(actor, project_of(actor), **values) for values in given]
+        rows = traces.add_feedback_many(actor, project_of(actor), given)
         stored = [{"id": row.id, "trace_id": row.trace_id, "kind": row.kind} for row in rows]
         return {"feedback": stored} if many else stored[0]
 

@@ -55,7 +55,9 @@ def facts(name: str, attributes: Attributes, events: list[dict[str, Any]], resou
         if event["name"] == "exception":
             columns.setdefault("error", as_text(event["attributes"].get("exception.message"))[:2000])
     _settle_usage(columns)
-    return Facts(kind, spoken[0].name, columns)
+    # Our own attributes decorate spans of every convention; a span is ours when it speaks nothing else.
+    named = [dialect.name for dialect in spoken if dialect is not PLAIN]
+    return Facts(kind, next((name for name in named if name != "workbench"), named[0] if named else PLAIN.name), columns)
 
 
 @lru_cache(maxsize=2048)

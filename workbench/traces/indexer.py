@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, update
+from sqlalchemy import and_, case, delete, update
 from sqlmodel import Session, col, select
 
 from workbench.core.clock import now
@@ -90,11 +90,13 @@ def _store(
         connection.execute(insert(context, TraceTag).on_conflict_do_nothing(), tagged)
     if rows:
         statement = insert(context, Trace)
+        new, old = statement.excluded, table(Trace).c
         keep = {"id", "project_id", "trace_id"}
-        statement = statement.on_conflict_do_update(
-            index_elements=["project_id", "trace_id"],
-            set_={name: statement.excluded[name] for name in rows[0] if name not in keep},
-        )
+        changes: dict[str, Any] = {name: new[name] for name in rows[0] if name not in keep}
+        searched = ("input", "output", "tool_count")
+        same_text = and_(*(new[name] == old[name] for name in searched))
+        changes["indexed"] = case((same_text, old.indexed), else_=new.indexed)
+        statement = statement.on_conflict_do_update(index_elements=["project_id", "trace_id"], set_=changes)
         connection.execute(statement, rows)
 
 

@@ -14,6 +14,7 @@ from workbench.core.actors import Actor, Permission
 from workbench.core.canonical import content_hash, hash_bytes
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
+from workbench.core.ids import new_id
 from workbench.core.unit_of_work import Service
 from workbench.traces.answers import LoggedAnswer, spans_of_answer
 from workbench.traces.feedback import feedback_row
@@ -24,6 +25,7 @@ from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
 from workbench.traces.store import Batch, GroupWriter, insert, touch, writing
 
 _MAX_TAG = 60
+_REFRESH = 200
 
 
 @dataclass(frozen=True)
@@ -161,8 +163,10 @@ class TraceService(Service):
 
     def refresh(self, project_id: str, trace_ids: Sequence[str]) -> None:
         """Assemble these traces now, if they changed, and put them into the text index."""
-        assemble_pending(self.context, len(trace_ids), keys=[(project_id, trace_id) for trace_id in trace_ids])
-        index_texts(self.context, len(trace_ids))
+        for start in range(0, len(trace_ids), _REFRESH):
+            part = trace_ids[start : start + _REFRESH]
+            assemble_pending(self.context, len(part), keys=[(project_id, trace_id) for trace_id in part])
+        index_texts(self.context, max(1, len(trace_ids)))
 
     def add_feedback(self, actor: Actor, project_id: str, **values: Any) -> Feedback:
         """Store a signal about a trace, a span or a session; the trace may come later.
@@ -174,27 +178,33 @@ class TraceService(Service):
         Raises:
             InvalidInput: it says about nothing, or the value does not fit its kind.
         """
-        row = feedback_row(project_id, sent_by=actor.name, **values)
+        return self.add_feedback_many(actor, project_id, [values])[0]
+
+    def add_feedback_many(self, actor: Actor, project_id: str, signals: Sequence[dict[str, Any]]) -> list[Feedback]:
+        """Store several signals in one transaction: all of them or, when one is invalid, none. See `add_feedback`."""
+        rows = [feedback_row(project_id, sent_by=actor.name, **values) for values in signals]
         with writing(self.context), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.SEND_FEEDBACK, project_id)
-            stored = work.session.connection().execute(
-                insert(self.context, Feedback).on_conflict_do_nothing(), [row.model_dump()]
-            )
-            if stored.rowcount:
-                if row.trace_id:
-                    touch(work.session, self.context, project_id, {row.trace_id})
+            stored = []
+            for row in rows:
+                statement = insert(self.context, Feedback).on_conflict_do_nothing()
+                if work.session.connection().execute(statement, [row.model_dump()]).rowcount:
+                    stored.append(row)
+            touch(work.session, self.context, project_id, {row.trace_id for row in stored if row.trace_id})
+            if len(stored) == 1:
+                row = stored[0]
                 work.record(
-                    "traces.feedback_added",
-                    subject=row,
-                    project_id=project_id,
-                    kind=row.kind,
-                    source=row.source,
-                    trace_id=row.trace_id,
-                    span_id=row.span_id,
-                )
-        if row.trace_id:
-            self.refresh(project_id, [row.trace_id])
-        return row
+                    "traces.feedback_added", subject=row, project_id=project_id, kind=row.kind, source=row.source,
+                    trace_id=row.trace_id, span_id=row.span_id,
+                )  # fmt: skip
+            elif stored:
+                kinds = {kind: sum(row.kind == kind for row in stored) for kind in sorted({row.kind for row in stored})}
+                work.record(
+                    "traces.feedback_added", subject=("feedback_batch", new_id()), project_id=project_id, kinds=kinds,
+                    signals=len(stored), ids_hash=content_hash([row.id for row in stored]),
+                )  # fmt: skip
+        self.refresh(project_id, list(dict.fromkeys(row.trace_id for row in stored if row.trace_id)))
+        return rows
 
     def tag(self, actor: Actor, project_id: str, trace_ids: Sequence[str], tag: str, *, command_id: str | None = None) -> int:
         """Put a tag on traces; returns how many did not have it.

@@ -157,12 +157,12 @@ def _import_traces(context: Context, project: Project, folder: Path, times: Shif
         if report.bad_lines or report.rejected:
             raise Conflict(f"The demo file {path.name} is damaged.", why=str((report.bad_lines + report.rejected)[0]))
         count += report.traces
+    signals = []
     for number, row in enumerate(read_lines(folder / "feedback.jsonl")):
         lowest, highest = row.pop("range", (None, None))
         row.update(at=times.moved(row["at"]), minimum=lowest, maximum=highest, key=f"demo:{number}")
-        if row["source"] == "end_user":
-            row["source"] = "explicit"
-        traces.add_feedback(local_administrator(), project.id, **row)
+        signals.append(row)
+    traces.add_feedback_many(local_administrator(), project.id, signals)
     return count
 
 
