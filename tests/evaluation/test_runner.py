@@ -14,6 +14,7 @@ from tests.evaluation.factories import (
     right,
     triage_set,
 )
+from tests.tuning.factories import make_dataset
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor, Role
 from workbench.core.errors import Conflict, IntegrityError, InvalidInput, NotAllowed, Unavailable
@@ -237,4 +238,23 @@ def test_a_reviewer_may_not_launch_a_comparison(services: Services, project: Pro
             incumbent=configuration(project.id),
             candidate_name="",
             incumbent_name="",
+        )
+
+
+def test_an_adapter_trained_on_a_golden_case_cannot_be_compared_on_it(
+    services: Services, project: Project, someone: Someone
+) -> None:
+    actor = someone(Role.ENGINEER)
+    dataset = make_dataset(services, project.id, [{"text": "question NUMBER 7!", "label": "cards"}])
+    make_adapter(services, project.id, "c", dataset_id=dataset.id)
+    make_adapter(services, project.id, "a")
+    with pytest.raises(InvalidInput, match=r"The candidate was trained on text of this golden set.*Case 8"):
+        services.evaluation.launch(
+            actor,
+            project.id,
+            golden_set_id=triage_set(services, actor, project.id).id,
+            candidate=configuration(project.id, triage_adapter=fake_hash("c")),
+            incumbent=configuration(project.id, triage_adapter=fake_hash("a")),
+            candidate_name="New",
+            incumbent_name="Old",
         )

@@ -11,12 +11,11 @@ from workbench.core.errors import NotFound
 from workbench.evaluation.models import Arm, CaseResult, Comparison
 from workbench.golden.models import GoldenCase
 from workbench.golden.queries import cases as golden_cases
-from workbench.serving.configuration import ServingConfiguration
 
 COMPARE = "compare"
 """Kind of the jobs that run comparisons."""
 
-_NO_COMPONENT = frozenset({"release_id", "manifest_hash"})
+_NO_PART_OF_ANSWERS = frozenset({"release_id", "manifest_hash", "triage_adapter"})
 _TRIAGE = ("project_id", "triage_adapter")
 
 
@@ -63,25 +62,11 @@ def by_job(session: Session, job_id: str) -> Comparison | None:
     return session.exec(select(Comparison).where(Comparison.job_id == job_id)).first()
 
 
-def for_candidate(session: Session, project_id: str, configuration: ServingConfiguration, task: str) -> list[Comparison]:
-    """Finished comparisons whose candidate is made of exactly these components, newest first.
-
-    Releases ask this for evidence. The corpus is left out: it moves by its own pointer.
-    """
-    wanted = fingerprint(configuration.as_json(), task, with_corpus=False)
-    return [
-        comparison
-        for comparison in comparisons(session, project_id, task=task, limit=1000)
-        if comparison.verdict is not None and fingerprint(comparison.candidate, task, with_corpus=False) == wanted
-    ]
-
-
-def fingerprint(configuration: Mapping[str, Any], task: str, *, with_corpus: bool = True) -> str:
+def fingerprint(configuration: Mapping[str, Any], task: str) -> str:
     """A hash of the components that decide what an arm does in a task; where they came from is left out."""
     if task == "triage":
         return content_hash({name: configuration.get(name) for name in _TRIAGE})
-    left_out = _NO_COMPONENT | {"triage_adapter"} | (set() if with_corpus else {"corpus_commit"})
-    return content_hash({name: value for name, value in configuration.items() if name not in left_out})
+    return content_hash({name: value for name, value in configuration.items() if name not in _NO_PART_OF_ANSWERS})
 
 
 def results(session: Session, comparison_id: str) -> list[CaseResult]:

@@ -12,6 +12,7 @@ from workbench.core.clock import now
 from workbench.core.errors import Conflict, IntegrityError, InvalidInput
 from workbench.core.jobs import enqueue
 from workbench.core.unit_of_work import Service, UnitOfWork
+from workbench.datasets.queries import examples
 from workbench.evaluation import queries
 from workbench.evaluation.gate import Decision, decide
 from workbench.evaluation.models import Arm, Comparison
@@ -176,8 +177,6 @@ class EvaluationService(Service):
         session: Session, project_id: str, arm: Arm, adapter_hash: str | None, cases: Sequence[GoldenCase]
     ) -> None:
         """The adapter and those it went on from must not have seen a case of this set."""
-        from workbench.datasets.queries import examples
-
         seen: set[str] = set()
         texts = [text_of(case.content) for case in cases]
         while adapter_hash and adapter_hash not in seen:

@@ -9,6 +9,7 @@ from workbench.core.unit_of_work import Service, UnitOfWork
 from workbench.golden import queries
 from workbench.golden.formats import Case, parse_case, read_jsonl, set_hash
 from workbench.golden.models import GoldenCase, GoldenSet
+from workbench.traces.queries import get_trace
 
 
 class GoldenService(Service):
@@ -87,8 +88,6 @@ class GoldenService(Service):
         Raises:
             NotFound: no such trace in the set's project. InvalidInput, Conflict: as `add_case`.
         """
-        from workbench.traces.queries import get_trace
-
         with self.context.database.session() as session:
             golden = queries.get_set(session, golden_set_id)
             self.context.authorizer.require(actor, Permission.EDIT_GOLDEN, golden.project_id)

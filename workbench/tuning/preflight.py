@@ -155,6 +155,8 @@ def _frozen(dataset: DatasetVersion) -> Finding:
         return Finding(
             "Frozen", Level.STOP, "The dataset version is not frozen.", "Freeze it on the datasets page: a hash must name it."
         )
+    if dataset.discarded_at is not None:
+        return Finding("Frozen", Level.STOP, "The dataset version was discarded.", "Choose another version.")
     return Finding("Frozen", Level.OK, "Its content is frozen under its hash.")
 
 

@@ -1,7 +1,7 @@
 """Commands that launch fine-tunes and register adapters."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sqlmodel import col, func, select
 
@@ -10,13 +10,13 @@ from workbench.core.errors import InvalidInput, WorkbenchError
 from workbench.core.jobs import Job, enqueue
 from workbench.core.runtime_client import RuntimeClient
 from workbench.core.unit_of_work import Service, UnitOfWork
+from workbench.datasets.models import DatasetVersion
+from workbench.datasets.queries import get_dataset
 from workbench.identity.models import Project
-from workbench.tuning import queries
+from workbench.tuning import preflight, queries
 from workbench.tuning.models import Adapter
+from workbench.tuning.preflight import Preflight
 from workbench.tuning.recipes import Recipe, Settings, get_recipe, settings_json
-
-if TYPE_CHECKING:
-    from workbench.tuning.preflight import Preflight
 
 
 class TuningService(Service):
@@ -31,15 +31,12 @@ class TuningService(Service):
         dataset_id: str,
         settings: Mapping[str, Any],
         continue_from: str | None = None,
-    ) -> "Preflight":
+    ) -> Preflight:
         """What is known about a fine-tune before it is launched: checks, rows, steps, time, memory. Changes nothing.
 
         Raises:
             InvalidInput: unknown recipe or setting. NotFound: no such dataset version.
         """
-        from workbench.datasets.queries import get_dataset
-        from workbench.tuning import preflight
-
         plan, chosen = _plan(recipe, settings)
         health = self.runtime_health()
         with self.context.reading(actor, project_id) as session:
@@ -72,9 +69,6 @@ class TuningService(Service):
         Raises:
             InvalidInput: a check of `preflight` does not hold. NotFound: no such dataset version.
         """
-        from workbench.datasets.queries import get_dataset
-        from workbench.tuning import preflight
-
         plan, chosen = _plan(recipe, settings or {})
         health = self.runtime_health()
         with self.unit_of_work(actor) as work:
@@ -140,8 +134,6 @@ class TuningService(Service):
         self.context.artifacts.verify(content_hash)
         spec = job.spec
         plan = get_recipe(spec["recipe"])
-        from workbench.datasets.models import DatasetVersion
-
         dataset = work.get(DatasetVersion, spec["dataset_id"])
         if dataset.content_hash != spec["dataset_hash"]:
             raise InvalidInput("The dataset version is not what the job was launched with.")
@@ -207,7 +199,7 @@ def _plan(recipe: str, settings: Mapping[str, Any]) -> tuple[Recipe, Settings]:
     return plan, plan.make_settings(settings)
 
 
-def _labels(work: UnitOfWork, project_id: str, plan: Recipe, checked: "Preflight", continue_from: str | None) -> list[str]:
+def _labels(work: UnitOfWork, project_id: str, plan: Recipe, checked: Preflight, continue_from: str | None) -> list[str]:
     """Labels in a fixed order: those of the adapter it goes on from, else those of the examples."""
     if not checked.labels:
         return []
