@@ -15,7 +15,7 @@ except NotAllowed:
     st.stop()
 
 chosen = audit_filters.read()
-# The list stands still while one reads: newer acts are announced above it, and shown when asked for.
+# The list stands still while one reads: newer events are announced above it, and shown when asked for.
 top = chosen.before or st.session_state.setdefault("audit_top", queries.size() + 1)
 events = queries.page(visit.actor, chosen.wanted, before=top, limit=audit_view.PAGE)
 total = queries.count(visit.actor, chosen.wanted, before=top)
@@ -25,7 +25,7 @@ audit_filters.show(visit, choices)
 if not events and chosen.wanted.is_empty:
     page.empty("Nothing has happened yet.", "The first act, such as a sign-in or an edit, appears here within a second.")
 elif not events:
-    page.empty("No act matches these filters.", "Take one away, or clear them all.")
+    page.empty("No event matches these filters.", "Take one away, or clear them all.")
 if chosen.event is None:
     if events:
         audit_view.acts(visit, events, total, chosen.before)

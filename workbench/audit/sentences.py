@@ -91,7 +91,7 @@ def sentence(event: Event, subjects: Mapping[str, str] | None = None) -> str:
     Args:
         subjects: names of subjects by id, where the caller knows them.
     """
-    change = changed(event.details)
+    change = changed({name: value for name, value in event.details.items() if not _is_hash(value)})
     return f"{event.actor_name} {phrase(event, subjects)}" + (f": {change}" if change else "")
 
 
@@ -147,7 +147,7 @@ def shown(value: Any) -> str:
             return "none"
         case bool():
             return "yes" if value else "no"
-        case str() if len(value.removeprefix("sha256:")) == _HASH:
+        case str() if _is_hash(value):
             return value.removeprefix("sha256:")[:_SHOWN]
         case str() if len(value) == 36 and value.count("-") == 4:
             # The beginning of a UUIDv7 is its time, so neighbours look alike: the end tells them apart.
@@ -162,6 +162,11 @@ def shown(value: Any) -> str:
             return f"{value:g}"
         case _:
             return str(value)
+
+
+def _is_hash(value: Any) -> bool:
+    """A content hash: it belongs in the details, not in a sentence."""
+    return isinstance(value, str) and len(value.removeprefix("sha256:")) == _HASH
 
 
 def _is_participle(word: str) -> bool:

@@ -77,7 +77,7 @@ class Report:
         outside = f", and the checkpoint of {self.anchor:,} events given from outside" if self.anchor is not None else ""
         return (
             f"The ledger verifies: {self.events:,} events in an unbroken chain, {self.checkpoints:,} signed checkpoints "
-            f"(the longest covers {self.covered:,}){outside}, in {self.seconds:.1f} s."
+            f"(the longest covers {self.covered:,}){outside}, in {self.seconds:.2f} s."
         )
 
 

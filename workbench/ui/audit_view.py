@@ -58,7 +58,7 @@ def _live_state(visit: Visit, newest_shown: int | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.badge(label, color=colour)  # type: ignore[arg-type]
         size = queries.size()
-        words = [f"**{size:,}** {'act' if size == 1 else 'acts'} in the chain"]
+        words = [f"**{size:,}** {'event' if size == 1 else 'events'} in the chain"]
         words.append(f"checkpoint over **{checkpoint.size:,}**" if checkpoint else "no checkpoint kept yet")
         if waiting:
             words.append(f"**{waiting:,}** waiting to be sealed")
@@ -67,7 +67,7 @@ def _live_state(visit: Visit, newest_shown: int | None) -> None:
         st.error(page.escape_markdown(state.detail))
     if newest_shown is not None:
         fresh = queries.count(visit.actor, filters.read().wanted, after=newest_shown)
-        if fresh and st.button(f"Show {page.count(fresh, 'newer act')}", key="audit_newer", type="tertiary"):
+        if fresh and st.button(f"Show {page.count(fresh, 'newer event')}", key="audit_newer", type="tertiary"):
             st.session_state.pop("audit_top", None)
             filters.go(before=None)
             st.rerun()
@@ -131,7 +131,9 @@ def acts(visit: Visit, events: list[Event], total: int, before: int | None) -> N
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Newest", key="audit_newest", disabled=before is None, on_click=_newest)
         st.button("Older", key="audit_older", disabled=total <= len(events), on_click=_older, args=(events[-1].seq,))
-        st.caption(f"{page.count(len(events), 'act')} shown of {total:,} " + ("from here on back" if before else "that match"))
+        st.caption(
+            f"{page.count(len(events), 'event')} shown of {total:,} " + ("from here on back" if before else "that match")
+        )
 
 
 def _newest() -> None:
@@ -154,7 +156,7 @@ def details(visit: Visit, seq: int) -> None:
     with st.container(border=True):
         head, close = st.columns([9, 1])
         with head:
-            st.caption(f"Act {event.seq:,} · {act_words(event.type)}")
+            st.caption(f"Event {event.seq:,} · {act_words(event.type)}")
             page.plain(sentence(event, _subject_names(visit, [event])))
         with close:
             st.button("✕", key="audit_close", type="tertiary", help="Close", on_click=filters.open_event, args=(None,))
@@ -225,7 +227,7 @@ def _membership(queries: AuditQueries, visit: Visit, event: Event) -> None:
     elif inclusion.kept:
         st.badge(f"included in checkpoint {inclusion.checkpoint.size:,}", color="green")
     else:
-        st.badge(f"included in the signed head over {inclusion.checkpoint.size:,} acts", color="green")
+        st.badge(f"included in the signed head over {inclusion.checkpoint.size:,} events", color="green")
     page.facts(
         {
             "Its hash": event.leaf.hex(),
@@ -238,7 +240,11 @@ def _membership(queries: AuditQueries, visit: Visit, event: Event) -> None:
             tree = f"a tree of {inclusion.checkpoint.size:,}"
             hashes = page.count(len(inclusion.proof), "hash leads", "hashes lead")
             st.caption(f"From leaf {event.seq - 1:,} of {tree}, {hashes} to the signed root (RFC 6962).")
-            st.code("\n".join(node.hex() for node in inclusion.proof) or "(a tree of one leaf needs none)", language=None)
+            st.code(
+                "\n".join(node.hex() for node in inclusion.proof) or "(a tree of one leaf needs none)",
+                language=None,
+                wrap_lines=True,
+            )
         st.caption("The canonical bytes (RFC 8785) that were hashed:")
         st.code(event.to_bytes().decode(), language=None, wrap_lines=True)
 
@@ -247,9 +253,9 @@ def _exports(visit: Visit) -> None:
     with st.popover("Export", key="audit_export_menu"):
         wanted = filters.read().wanted
         st.download_button(
-            "Acts as filtered, CSV",
+            "Events as filtered, CSV",
             data=lambda: _csv(visit, wanted),
-            file_name=f"audit-{now():%Y%m%d-%H%M}.csv",
+            file_name="audit-events.csv",
             mime="text/csv",
             on_click="ignore",
             key="audit_csv",
@@ -275,7 +281,14 @@ def _exports(visit: Visit) -> None:
                 archive.unlink()
         if "audit_archive" in st.session_state:
             name, data, said = st.session_state["audit_archive"]
-            st.download_button(f"Download {name}", data=data, file_name=name, mime="application/zip", key="audit_archive_file")
+            st.download_button(
+                f"Download {name}",
+                data=data,
+                file_name=name,
+                mime="application/zip",
+                on_click="ignore",
+                key="audit_archive_file",
+            )
             page.plain(said, muted=True)
 
 
