@@ -124,11 +124,7 @@ class Question:
 def default_questions(teams: Sequence[dict[str, Any]]) -> list[Question]:
     """Rating, triage label (where the project has teams), rewrite and flags."""
     options = [
-        {
-            "value": str(team["key"]),
-            "title": str(team.get("name") or team["key"]),
-            "description": str(team.get("description") or ""),
-        }
+        {"value": str(team["key"]), "title": str(team.get("name") or team["key"]), "description": team.get("description", "")}
         for team in teams
     ]
     questions = [

@@ -208,6 +208,7 @@ class Card {
 
   ask() {
     this.keys = new Map(); // key → { does, run }
+    this.letters = new Set();
     const boxes = this.data.questions.map((question) => this.question(question));
     this.el("questions").replaceChildren(...boxes);
     this.el("questions").scrollTop = 0;
@@ -245,7 +246,9 @@ class Card {
   // A letter of the name that no other label has; else any free one.
   letter(name) {
     const wanted = [...name.toLowerCase(), ..."abdhijklmnopqtvwxz"];
-    return wanted.find((each) => /[a-z]/.test(each) && !RESERVED.has(each) && !this.keys.has(each)) || null;
+    const free = wanted.find((each) => /[a-z]/.test(each) && !RESERVED.has(each) && !this.letters.has(each)) || null;
+    if (free) this.letters.add(free);
+    return free;
   }
 
   option(question, { value, text, key, more }) {
