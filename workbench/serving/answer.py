@@ -62,8 +62,11 @@ class AnswerService:
         self._prompts: dict[tuple[str, str], dict[str, Any]] = {}
         self._base_checked: tuple[str, float] = ("", 0.0)
 
-    def answer(self, configuration: ServingConfiguration, question: Question) -> Answer:
+    def answer(self, configuration: ServingConfiguration, question: Question, *, max_new_tokens: int | None = None) -> Answer:
         """Answer one question.
+
+        Args:
+            max_new_tokens: a caller's lower limit than the prompt version's.
 
         Raises:
             InvalidInput: there is no question.
@@ -71,10 +74,15 @@ class AnswerService:
             IntegrityError: the prompt version or the corpus does not have its hash.
             NotFound: the configuration names a prompt version or commit that does not exist.
         """
-        return self.answer_many(configuration, [question], background=False)[0]
+        return self.answer_many(configuration, [question], background=False, max_new_tokens=max_new_tokens)[0]
 
     def answer_many(
-        self, configuration: ServingConfiguration, questions: Sequence[Question], *, background: bool = True
+        self,
+        configuration: ServingConfiguration,
+        questions: Sequence[Question],
+        *,
+        background: bool = True,
+        max_new_tokens: int | None = None,
     ) -> list[Answer]:
         """Answer questions with one call to the model; `background` lets people who wait go first. Raises as `answer`."""
         content = self._prompt(configuration)
@@ -85,7 +93,7 @@ class AnswerService:
         if asked:
             self._check_base(configuration)
             written = self.runtime.generate(
-                [self._model_prompt(content, one) for one in asked],
+                [_model_prompt(content, one, max_new_tokens) for one in asked],
                 adapter=configuration.generator_adapter,
                 background=background,
             )
@@ -96,7 +104,9 @@ class AnswerService:
             for one in prepared
         ]
 
-    def stream(self, configuration: ServingConfiguration, question: Question) -> Iterator[str | Answer]:
+    def stream(
+        self, configuration: ServingConfiguration, question: Question, *, max_new_tokens: int | None = None
+    ) -> Iterator[str | Answer]:
         """Pieces of the answer's text, and at the end the Answer. Raises as `answer`, before the first piece.
 
         Only where the guard policy's `on_failure` is `deliver` do pieces come while the model writes, personal data masked on
@@ -109,7 +119,9 @@ class AnswerService:
             started = time.perf_counter()
             if one.assembled is not None:
                 self._check_base(configuration)
-                written = self.runtime.generate([self._model_prompt(content, one)], adapter=configuration.generator_adapter)[0]
+                written = self.runtime.generate(
+                    [_model_prompt(content, one, max_new_tokens)], adapter=configuration.generator_adapter
+                )[0]
             answer = self._finish(configuration, one, written, (time.perf_counter() - started) * 1000)
             yield from _words(answer.text)
             yield answer
@@ -119,7 +131,7 @@ class AnswerService:
         evidence = _evidence_text(one.shown)
         masked = Masked(lambda text: mask(text, evidence)[0] if configuration.guard.mask_personal_data else text)
         whole: Generated | None = None
-        for piece in self.runtime.stream(self._model_prompt(content, one), adapter=configuration.generator_adapter):
+        for piece in self.runtime.stream(_model_prompt(content, one, max_new_tokens), adapter=configuration.generator_adapter):
             if isinstance(piece, Generated):
                 whole = piece
             elif ready := masked.add(piece):
@@ -256,17 +268,6 @@ class AnswerService:
             self._prompts[key] = content
         return self._prompts[key]
 
-    def _model_prompt(self, content: dict[str, Any] | None, one: _Prepared) -> Prompt:
-        settings = {**DEFAULTS, **(content or {}).get("parameters", {})}
-        assert one.assembled is not None
-        return Prompt(
-            one.assembled.text,
-            max_new_tokens=settings["max_new_tokens"],
-            temperature=settings["temperature"],
-            top_p=settings["top_p"],
-            stop=tuple(settings["stop"]),
-        )
-
     def _check_base(self, configuration: ServingConfiguration) -> None:
         """A release names its base model by hash: an answer by another one would carry a false receipt."""
         checked, at = self._base_checked
@@ -282,6 +283,17 @@ class AnswerService:
             )
         if loaded == configuration.base_model:
             self._base_checked = (configuration.base_model, time.monotonic())
+
+
+def _model_prompt(content: dict[str, Any] | None, one: _Prepared, limit: int | None) -> Prompt:
+    settings = {**DEFAULTS, **(content or {}).get("parameters", {})}
+    return Prompt(
+        one.assembled.text if one.assembled else "",
+        max_new_tokens=min(settings["max_new_tokens"], limit or settings["max_new_tokens"]),
+        temperature=settings["temperature"],
+        top_p=settings["top_p"],
+        stop=tuple(settings["stop"]),
+    )
 
 
 def _question_of(question: Question) -> tuple[str, str]:
