@@ -7,9 +7,11 @@ from types import TracebackType
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from workbench.audit.locks import FileLock, hold_web_lock
 from workbench.audit.sealer import Sealer
 from workbench.bootstrap import Services
 from workbench.core.clock import now
+from workbench.core.errors import Conflict
 from workbench.core.jobs import beat
 
 log = logging.getLogger(__name__)
@@ -26,8 +28,13 @@ class Background:
         self._sealer = Sealer(services.context)
         services.context.extras["sealer"] = self._sealer  # the audit page reads the ledger through it
         self._thread = threading.Thread(target=self._beat, name="web-heartbeat", daemon=True)
+        self._web_lock: FileLock | None = None
 
     def __enter__(self) -> "Background":
+        try:
+            self._web_lock = hold_web_lock(self._services.context.settings)
+        except Conflict as error:
+            raise SystemExit(str(error)) from None
         self._sealer.start()
         self._thread.start()
         return self
@@ -36,6 +43,8 @@ class Background:
         self._stopping.set()
         self._thread.join(timeout=5)
         self._sealer.stop()
+        if self._web_lock is not None:
+            self._web_lock.release()
 
     def _beat(self) -> None:
         started = now()

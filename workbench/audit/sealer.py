@@ -65,6 +65,7 @@ class Sealer:
         self._lock = SealerLock(context.database, self.folder)
         self._mirror = Mirror(self.folder, context.settings.ledger_url)
         self._status = SealerStatus(SealerState.STOPPED)
+        self._active = False
         self._ending = threading.Event()
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
@@ -251,7 +252,8 @@ class Sealer:
         sizes = (journal.size, journal.checkpoint_size) if journal else (self._status.size, self._status.checkpoint_size)
         changed = (state, detail) != (self._status.state, self._status.detail)
         self._status = SealerStatus(state, detail, *sizes, now())
-        if changed and state is not SealerState.PASSIVE:
+        self._active = state in (SealerState.SEALING, SealerState.FAILING) or (self._active and state is SealerState.STOPPED)
+        if changed and self._active:  # a passive sealer must not speak for the one at work
             values = {**asdict(self._status), "at": now().isoformat()}
             try:
                 write_whole(self._context.settings.folder("run") / STATUS_FILE, json.dumps(values).encode())
