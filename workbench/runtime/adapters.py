@@ -144,9 +144,18 @@ class AdapterPool:
         else:
             if content_hash not in self._cards:
                 self._load(content_hash)
+                self._check_base()
             self.model.base_model.enable_adapter_layers()
             self.model.set_adapter(_name(content_hash), inference_mode=True)
         self.active = content_hash
+
+    def _check_base(self) -> None:
+        """Without adapters the model must still say what it said at first."""
+        self.model.base_model.disable_adapter_layers()
+        with torch.inference_mode():
+            same = torch.allclose(self._probe(self.model), self._base_fingerprint, rtol=1e-3, atol=1e-3)
+        if not same:
+            raise IntegrityError("The base model was changed in memory.", todo="Restart the runtime.")
 
     def _load(self, content_hash: str) -> None:
         folder = self._locate(content_hash)
@@ -185,7 +194,7 @@ class AdapterPool:
             self.active = None
 
     def _check_switch(self, content_hash: str | None) -> None:
-        """A hot swap can silently do nothing (for example on a merged model), so look at what the model says now."""
+        """A hot swap can silently do nothing, as on a model that an adapter was merged into, so look at what the model says."""
         with torch.inference_mode():
             seen = self._probe(self.model)
         expected = self._base_fingerprint if content_hash is None else self._fingerprints.get(content_hash)

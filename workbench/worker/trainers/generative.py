@@ -21,6 +21,7 @@ from workbench.worker.trainers import checkpoints
 from workbench.worker.trainers.batches import EpochSampler
 from workbench.worker.trainers.lora import save_adapter, with_lora
 from workbench.worker.trainers.spec import (
+    OnMetric,
     OnProgress,
     Progress,
     ShouldStop,
@@ -40,7 +41,9 @@ def train(
     rows: Sequence[dict[str, str]],
     out_folder: Path,
     *,
+    held_out: Sequence[dict[str, str]] = (),
     on_progress: OnProgress = lambda progress: None,
+    on_metric: OnMetric = lambda name, step, value: None,
     should_stop: ShouldStop = lambda: False,
     resume_from: Path | None = None,
 ) -> TrainResult:
@@ -49,7 +52,9 @@ def train(
     Args:
         rows: each with `prompt` and `completion`, exactly as the gateway will send and expect them.
         out_folder: gets `adapter/` at the end and `checkpoints/` on the way.
+        held_out: rows that are only measured on, after each epoch.
         on_progress: called after each step.
+        on_metric: gets validation_loss and validation_token_accuracy.
         should_stop: asked after each step; true saves a checkpoint and ends the run.
         resume_from: folder of checkpoints of an earlier attempt; only one that verifies is used.
 
@@ -68,7 +73,9 @@ def train(
     checkpoint_folder = out_folder / "checkpoints"
     checkpoint_folder.mkdir(parents=True, exist_ok=True)
     resume = checkpoints.newest(resume_from or checkpoint_folder, run)
-    watch = _Watch(checkpoint_folder, run, on_progress, should_stop)
+    measured_on = encode(held_out, tokenizer, settings.max_length, may_be_empty=True)[0]
+    validation = _Validation(measured_on, settings.batch_size, int(tokenizer.pad_token_id), on_metric)
+    watch = _Watch(checkpoint_folder, run, on_progress, should_stop, validation)
     trainer = _trainer(model, tokenizer, examples, spec, checkpoint_folder, device, watch)
     started = time.monotonic()
     trainer.train(resume_from_checkpoint=str(resume) if resume else None)
@@ -88,6 +95,7 @@ def train(
             "final_token_accuracy": watch.accuracy,
             "examples": float(len(examples)),
             "left_out_too_long": float(left_out),
+            **validation.last,
             "completion_tokens": float(sum(sum(label != IGNORED for label in example["labels"]) for example in examples)),
         },
         settings=settings_record(spec),
@@ -96,12 +104,15 @@ def train(
         tokens=watch.tokens,
         peak_rss_bytes=peak_rss_bytes(),
         stopped=not finished,
+        steps=trainer.state.max_steps,
         resumed_from_step=watch.first,
         losses=watch.losses,
     )
 
 
-def encode(rows: Sequence[dict[str, str]], tokenizer: Any, max_length: int) -> tuple[list[dict[str, list[int]]], int]:
+def encode(
+    rows: Sequence[dict[str, str]], tokenizer: Any, max_length: int, *, may_be_empty: bool = False
+) -> tuple[list[dict[str, list[int]]], int]:
     """Token ids and labels of each row, and how many rows were too long.
 
     The prompt is encoded alone, exactly as generation encodes it, so that training and serving meet at the same tokens.
@@ -119,7 +130,7 @@ def encode(rows: Sequence[dict[str, str]], tokenizer: Any, max_length: int) -> t
             left_out += 1
             continue
         examples.append({"input_ids": before + after, "labels": [IGNORED] * len(before) + after})
-    if not examples:
+    if not examples and not may_be_empty:
         raise InvalidInput(
             "The dataset version has no example to learn from.",
             why=f"{left_out} of {len(rows)} are longer than {max_length} tokens." if rows else "It is empty.",
@@ -175,6 +186,19 @@ def _trainer(
     )
 
 
+def completion_loss(model: Any, input_ids: Any, attention_mask: Any, labels: Any) -> tuple[Any, int, int, Any]:
+    """Mean cross-entropy over the completion tokens, how many of them were most likely, how many there are, the outputs."""
+    predicts = torch.zeros_like(labels, dtype=torch.bool)
+    predicts[:, :-1] = labels[:, 1:] != IGNORED
+    outputs = model(input_ids=input_ids, attention_mask=attention_mask, logits_to_keep=predicts, use_cache=False)
+    wanted = labels[:, 1:][predicts[:, :-1]]
+    logits = outputs.logits.reshape(-1, outputs.logits.shape[-1]).float()
+    loss = torch.nn.functional.cross_entropy(logits, wanted)
+    with torch.no_grad():
+        right = int((logits.argmax(-1) == wanted).sum())
+    return loss, right, len(wanted), outputs
+
+
 class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
     """TRL's supervised trainer with logits at the completion's positions only."""
 
@@ -186,20 +210,8 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
         self, model: Any, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         """Mean cross-entropy over the completion tokens of the batch."""
-        labels = inputs["labels"]
-        predicts = torch.zeros_like(labels, dtype=torch.bool)
-        predicts[:, :-1] = labels[:, 1:] != IGNORED
-        outputs = model(
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            logits_to_keep=predicts,
-            use_cache=False,
-        )
-        wanted = labels[:, 1:][predicts[:, :-1]]
-        logits = outputs.logits.reshape(-1, outputs.logits.shape[-1]).float()
-        loss = torch.nn.functional.cross_entropy(logits, wanted)
-        with torch.no_grad():
-            self.watch.accuracy = float((logits.argmax(-1) == wanted).float().mean())
+        loss, right, count, outputs = completion_loss(model, inputs["input_ids"], inputs["attention_mask"], inputs["labels"])
+        self.watch.accuracy = right / count
         self.watch.losses.append(float(loss.detach()))
         self.watch.tokens += int(inputs["attention_mask"].sum())
         return (loss, outputs) if return_outputs else loss
@@ -212,11 +224,48 @@ class CompletionTrainer(SFTTrainer):  # type: ignore[misc]
         """The job's receipt says all a card would, and more reliably."""
 
 
+class _Validation:
+    """Loss on held-out rows."""
+
+    def __init__(self, examples: list[dict[str, list[int]]], batch_size: int, pad: int, on_metric: OnMetric) -> None:
+        self._examples = sorted(examples, key=lambda example: len(example["input_ids"]))
+        self._batch_size, self._pad, self._on_metric = batch_size, pad, on_metric
+        self.last: dict[str, float] = {}
+
+    def measure(self, model: Any, step: int) -> None:
+        """Measure and report."""
+        if not self._examples:
+            return
+        device = next(model.parameters()).device
+        model.eval()
+        loss, right, count = 0.0, 0, 0
+        with torch.no_grad():
+            for start in range(0, len(self._examples), self._batch_size):
+                batch = self._examples[start : start + self._batch_size]
+                width = max(len(example["input_ids"]) for example in batch)
+                ids = torch.full((len(batch), width), self._pad)
+                labels = torch.full((len(batch), width), IGNORED)
+                mask = torch.zeros((len(batch), width), dtype=torch.long)
+                for row, example in enumerate(batch):
+                    length = len(example["input_ids"])
+                    ids[row, :length] = torch.tensor(example["input_ids"])
+                    labels[row, :length] = torch.tensor(example["labels"])
+                    mask[row, :length] = 1
+                mean, hits, tokens, _outputs = completion_loss(model, ids.to(device), mask.to(device), labels.to(device))
+                loss, right, count = loss + float(mean) * tokens, right + hits, count + tokens
+        model.train()
+        self.last = {"validation_loss": loss / count, "validation_token_accuracy": right / count}
+        for name, value in self.last.items():
+            self._on_metric(name, step, value)
+
+
 class _Watch(TrainerCallback):  # type: ignore[misc]
     """Reports steps, seals checkpoints, and stops at a step's end."""
 
-    def __init__(self, folder: Path, run: str, on_progress: OnProgress, should_stop: ShouldStop) -> None:
-        self._folder, self._run = folder, run
+    def __init__(
+        self, folder: Path, run: str, on_progress: OnProgress, should_stop: ShouldStop, validation: _Validation
+    ) -> None:
+        self._folder, self._run, self._validation = folder, run, validation
         self._on_progress, self._should_stop = on_progress, should_stop
         self._started = 0.0
         self.first = 0
@@ -233,6 +282,10 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         if self._should_stop() and state.global_step < state.max_steps:
             control.should_training_stop = True
             control.should_save = True
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
+        if not control.should_training_stop or state.global_step >= state.max_steps:
+            self._validation.measure(named["model"], state.global_step)
 
     def on_save(self, args: Any, state: Any, control: Any, **_named: Any) -> None:
         checkpoints.seal(self._folder / f"checkpoint-{state.global_step}", self._run)

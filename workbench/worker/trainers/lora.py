@@ -30,7 +30,10 @@ def with_lora(model: Any, spec: TrainSpec, *, last_layers: int) -> Any:
                 todo="Choose an adapter of the same recipe and base model, or start from the base model.",
             )
         # No second peft_config here: TRL would merge the incumbent away before it begins.
-        return PeftModel.from_pretrained(model, str(spec.continue_from), is_trainable=True)
+        continued = PeftModel.from_pretrained(model, str(spec.continue_from), is_trainable=True)
+        # The card's short name would send PEFT looking for a hub model when it saves.
+        continued.peft_config["default"].base_model_name_or_path = str(spec.base_folder)
+        return continued
     settings = spec.settings
     config = LoraConfig(
         r=settings.rank,

@@ -140,11 +140,17 @@ class TrainResult:
     peak_rss_bytes: int
     stopped: bool
     """Whether should_stop ended it early; its checkpoint allows to go on."""
+    steps: int = 0
+    """Steps of the whole run."""
+    labels: list[str] = field(default_factory=list)
+    """Triage: in the order of the head's outputs."""
     resumed_from_step: int = 0
     losses: list[float] = field(default_factory=list)
 
 
 OnProgress = Callable[[Progress], None]
+OnMetric = Callable[[str, int, float], None]
+"""Name, step and value of a point of a curve, such as the loss on held-out rows after an epoch."""
 ShouldStop = Callable[[], bool]
 
 

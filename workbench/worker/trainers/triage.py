@@ -24,6 +24,7 @@ from workbench.worker.trainers import checkpoints
 from workbench.worker.trainers.batches import batches
 from workbench.worker.trainers.lora import save_adapter, with_lora
 from workbench.worker.trainers.spec import (
+    OnMetric,
     OnProgress,
     Progress,
     ShouldStop,
@@ -40,7 +41,9 @@ def train(
     rows: Sequence[dict[str, str]],
     out_folder: Path,
     *,
+    held_out: Sequence[dict[str, str]] = (),
     on_progress: OnProgress = lambda progress: None,
+    on_metric: OnMetric = lambda name, step, value: None,
     should_stop: ShouldStop = lambda: False,
     resume_from: Path | None = None,
 ) -> TrainResult:
@@ -55,12 +58,11 @@ def train(
         Conflict: the adapter to continue from does not fit.
     """
     settings = spec.settings
-    labels = labels_of(rows, spec.labels)
+    labels = labels_of([*rows, *held_out], spec.labels)
     torch.manual_seed(settings.seed)
     device = choose_device(spec.device)
     encoder, tokenizer = load_encoder(str(spec.base_folder), device)
-    encoded = [tokenizer(row["text"], truncation=True, max_length=settings.max_length)["input_ids"] for row in rows]
-    wanted = [labels.index(row["label"]) for row in rows]
+    encoded, wanted = _encode(rows, tokenizer, labels, settings.max_length)
     run = content_hash({"rows": [encoded, wanted], "labels": labels, "base": spec.base_hash, "settings": settings_record(spec)})
 
     learner = _Learner.make(encoder, spec, labels, -(-len(rows) // settings.batch_size) * settings.epochs, device)
@@ -70,6 +72,7 @@ def train(
     first = learner.load(found) if found else 0
     step, tokens, losses, stopped = first, 0, [], False
     right = seen = 0
+    validation = (0.0, 0.0)
     started = time.monotonic()
     learner.model.train()
     for epoch in range(settings.epochs):
@@ -92,6 +95,10 @@ def train(
                 break
         if stopped:
             break
+        if held_out and seen:
+            validation = learner.measure(*_encode(held_out, tokenizer, labels, settings.max_length), tokenizer)
+            on_metric("validation_loss", step, validation[0])
+            on_metric("validation_accuracy", step, validation[1])
 
     adapter = None
     if not stopped:
@@ -101,6 +108,7 @@ def train(
         save_file({"weight": learner.head.weight.detach().cpu(), "bias": learner.head.bias.detach().cpu()}, adapter / HEAD)
     counts = Counter(row["label"] for row in rows)
     last = losses[-max(learner.total // settings.epochs, 1) :]
+    measured = {"validation_loss": validation[0], "validation_accuracy": validation[1]} if held_out else {}
     return TrainResult(
         adapter_folder=adapter,
         metrics={
@@ -109,6 +117,7 @@ def train(
             "examples": float(len(rows)),
             "labels": float(len(labels)),
             "fewest_examples_of_a_label": float(min(counts.get(label, 0) for label in labels)),
+            **measured,
         },
         settings=settings_record(spec),
         versions=versions(),
@@ -116,9 +125,19 @@ def train(
         tokens=tokens,
         peak_rss_bytes=peak_rss_bytes(),
         stopped=stopped,
+        steps=learner.total,
+        labels=labels,
         resumed_from_step=first,
         losses=losses,
     )
+
+
+def _encode(
+    rows: Sequence[dict[str, str]], tokenizer: Any, labels: Sequence[str], max_length: int
+) -> tuple[list[list[int]], list[int]]:
+    """Token ids and label numbers."""
+    encoded = [tokenizer(row["text"], truncation=True, max_length=max_length)["input_ids"] for row in rows]
+    return encoded, [labels.index(row["label"]) for row in rows]
 
 
 def labels_of(rows: Sequence[dict[str, str]], allowed: Sequence[str]) -> list[str]:
@@ -186,6 +205,20 @@ class _Learner:
         self.optimizer.zero_grad(set_to_none=True)
         return float(loss.detach()), int((logits.argmax(-1) == targets).sum())
 
+    def measure(self, encoded: Sequence[list[int]], wanted: Sequence[int], tokenizer: Any) -> tuple[float, float]:
+        """Mean loss and accuracy on rows that are not learned from."""
+        self.model.eval()
+        loss, right = 0.0, 0
+        with torch.no_grad():
+            for start in range(0, len(encoded), 32):
+                inputs = tokenizer.pad({"input_ids": encoded[start : start + 32]}, return_tensors="pt").to(self.device)
+                targets = torch.tensor(wanted[start : start + 32], device=self.device)
+                logits = self.head(mean_pooled(self.model(**inputs).last_hidden_state, inputs["attention_mask"]))
+                loss += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
+                right += int((logits.argmax(-1) == targets).sum())
+        self.model.train()
+        return loss / len(encoded), right / len(encoded)
+
     def _trained(self) -> list[Any]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
@@ -221,8 +254,9 @@ class _Learner:
                     if name != "value"
                 }
         torch.set_rng_state(tensors["random"])
-        self.schedule.last_epoch = step - 1
-        self.schedule.step()
+        self.schedule.load_state_dict({**self.schedule.state_dict(), "last_epoch": step})
+        for group, rate in zip(self.optimizer.param_groups, self.schedule.base_lrs, strict=True):
+            group["lr"] = rate * self.schedule.lr_lambdas[0](step)
         return step
 
 
