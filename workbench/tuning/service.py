@@ -90,6 +90,7 @@ class TuningService(Service):
                 "labels": _labels(work, project_id, plan, checked, continue_from),
                 "continue_from": continue_from,
                 "rows": checked.train_rows,
+                "reason": reason,
                 "estimated_seconds": round(checked.estimate.seconds) if checked.estimate else None,
             }
             job = enqueue(
