@@ -43,6 +43,8 @@ class Dialect:
     """Our column → attributes, first one wins."""
     kinds: Mapping[str, Mapping[str, SpanKind]] = field(default_factory=dict)
     """Attribute → its value (lower case) → what the span did."""
+    encoded: tuple[str, ...] = ()
+    """Beginnings of attributes whose value is always JSON text, a plain string in quotes too."""
     carriers: tuple[str, ...] = ()
     """Events whose attributes count as the span's own."""
     message_events: Mapping[str, str] = field(default_factory=dict)
@@ -252,6 +254,7 @@ TRACELOOP = Dialect(
         "input_tokens": ("llm.usage.prompt_tokens",),
         "output_tokens": ("llm.usage.completion_tokens",),
     },
+    encoded=("traceloop.entity.input", "traceloop.entity.output"),
     kinds={
         "traceloop.span.kind": {"workflow": K.CHAIN, "task": K.CHAIN, "agent": K.AGENT, "tool": K.TOOL},
         "llm.request.type": {"chat": K.LLM, "completion": K.LLM, "embedding": K.EMBEDDING, "rerank": K.RERANKER},
@@ -271,6 +274,7 @@ MLFLOW = Dialect(
         "usage": ("mlflow.chat.tokenUsage",),
         "cost_details": ("mlflow.llm.cost",),
     },
+    encoded=("mlflow.",),
     kinds={
         "mlflow.spanType": {
             "llm": K.LLM,

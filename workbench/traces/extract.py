@@ -1,5 +1,6 @@
 """What a span says, read through the dialects into our columns."""
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -67,12 +68,21 @@ def _spoken(names: frozenset[str], event_names: frozenset[str]) -> tuple[Dialect
 
 def _kind(dialect: Dialect, attributes: Attributes) -> SpanKind | None:
     for name, kinds in dialect.kinds.items():
-        value = attributes.get(name)
+        value = _decoded(dialect, name, attributes.get(name))
         if isinstance(value, str):
             kind = kinds.get(value.lower()) or kinds.get("")
             if kind is not None:
                 return kind
     return None
+
+
+def _decoded(dialect: Dialect, name: str, value: Any) -> Any:
+    if dialect.encoded and isinstance(value, str) and name.startswith(dialect.encoded):
+        try:
+            return json.loads(value)
+        except (ValueError, RecursionError):
+            return value
+    return value
 
 
 def _fill(columns: dict[str, Any], dialect: Dialect, attributes: Attributes, resource: Attributes) -> None:
@@ -85,7 +95,7 @@ def _fill(columns: dict[str, Any], dialect: Dialect, attributes: Attributes, res
             elif name.startswith("resource:"):
                 value = resource.get(name[9:])
             else:
-                value = attributes.get(name)
+                value = _decoded(dialect, name, attributes.get(name))
             if value is None or value == "":
                 continue
             convert: Callable[[Any], Any] = _CONVERTERS.get(column, _short_text)
@@ -93,8 +103,6 @@ def _fill(columns: dict[str, Any], dialect: Dialect, attributes: Attributes, res
             if converted is not None and converted != "" and converted != []:
                 columns[column] = converted
                 break
-    if dialect is PLAIN and "input" in columns and not isinstance(columns["input"], str):
-        del columns["input"]
 
 
 def _fill_from_message_events(columns: dict[str, Any], dialect: Dialect, events: list[dict[str, Any]]) -> None:

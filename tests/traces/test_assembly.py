@@ -1,0 +1,147 @@
+"""A trace is the same whatever order its spans come in, and fuller when late ones arrive."""
+
+import random
+import secrets
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.traces.factories import START, request, stored, turn
+from workbench.bootstrap import Services
+from workbench.core.actors import Actor
+from workbench.identity.models import Project
+from workbench.traces import queries
+from workbench.traces.assemble import assemble
+from workbench.traces.indexer import index_all
+from workbench.traces.languages import recognize
+from workbench.traces.models import Trace
+
+
+@given(st.integers(1, 8), st.randoms(use_true_random=False))
+def test_order_of_spans_does_not_matter(size: int, order: random.Random) -> None:
+    ids = [f"{number:016x}" for number in range(1, size + 1)]
+    spans = [
+        stored(
+            {
+                "gen_ai.operation.name": "chat",
+                "gen_ai.request.model": f"m{n}",
+                "gen_ai.usage.input_tokens": n,
+                "gen_ai.input.messages": f"q{n}",
+            },
+            span_id=ids[n],
+            parent=None if n == 0 else ids[order.randrange(n)],
+            start=START + order.randrange(5) * 1000,
+        )
+        for n in range(size)
+    ]
+    shuffled = list(spans)
+    order.shuffle(shuffled)
+    assert assemble(shuffled, [], []) == assemble(spans, [], [])
+
+
+def test_an_agents_repeated_sum_is_not_counted_twice() -> None:
+    outer = stored(
+        {"gen_ai.operation.name": "invoke_agent", "gen_ai.usage.input_tokens": 30, "workbench.cost": "0.5"},
+        span_id="0" * 15 + "1",
+    )
+    inner = [stored({"gen_ai.operation.name": "chat", "gen_ai.usage.input_tokens": 15}, parent=outer.span_id) for _ in range(2)]
+    trace = assemble([outer, *inner], [], [])
+    assert trace["input_tokens"] == 30
+    assert trace["cost_nanos"] == 500_000_000
+
+
+def test_a_cycle_of_parents_is_still_a_trace() -> None:
+    one, other = "1" * 16, "2" * 16
+    spans = [
+        stored({"gen_ai.usage.input_tokens": 1}, span_id=one, parent=other),
+        stored({"gen_ai.usage.input_tokens": 2}, span_id=other, parent=one),
+    ]
+    assert assemble(spans, [], [])["span_count"] == 2
+
+
+def test_an_error_below_a_healthy_root_is_counted_but_does_not_fail_the_trace() -> None:
+    root = stored({}, span_id="1" * 16)
+    trace = assemble([root, stored({}, parent=root.span_id, status="error", message="retry")], [], [])
+    assert (trace["status"], trace["error_count"]) == ("ok", 1)
+    failed = assemble([stored({}, status="error", message="no answer")], [], [])
+    assert (failed["status"], failed["error"]) == ("error", "no answer")
+
+
+def _read(services: Services, project: Project, trace_id: str) -> Trace:
+    with services.context.database.session() as session:
+        return queries.get_trace(session, project.id, trace_id)
+
+
+def test_late_spans_complete_the_trace(services: Services, project: Project, key: Actor) -> None:
+    trace_id = secrets.token_hex(16)
+    root, retrieval, chat = turn(trace_id, "Where is my card?", "On its way.")
+    services.traces.ingest_otlp(key, project.id, request(chat))
+    index_all(services.context)
+    early = _read(services, project, trace_id)
+    assert (early.output, early.session_id, early.document_count) == ("On its way.", None, 0)
+    services.traces.ingest_otlp(key, project.id, request(retrieval))
+    services.traces.ingest_otlp(key, project.id, request(root))
+    index_all(services.context)
+    late = _read(services, project, trace_id)
+    assert (late.id, late.name, late.session_id, late.span_count) == (early.id, "turn", "s-1", 3)
+    assert [document["id"] for document in late.documents] == ["k-1"]
+    assert late.duration_ms == 900
+
+
+def test_a_resend_changes_nothing(services: Services, project: Project, key: Actor) -> None:
+    trace_id = secrets.token_hex(16)
+    document = request(*turn(trace_id, "a question", "an answer"))
+    first = services.traces.ingest_otlp(key, project.id, document)
+    second = services.traces.ingest_otlp(key, project.id, document)
+    assert (first.new, second.new, second.spans) == (3, 0, 3)
+    index_all(services.context)
+    with services.context.database.session() as session:
+        assert len(queries.spans_of(session, project.id, trace_id)) == 3
+        assert queries.get_trace(session, project.id, trace_id).input_tokens == 20
+
+
+def test_the_same_ids_in_two_projects_are_two_traces(services: Services, project: Project, key: Actor) -> None:
+    from workbench.identity.service import local_administrator
+
+    other = services.identity.add_project(local_administrator(), key="other", name="Other")
+    trace_id = secrets.token_hex(16)
+    for where, answer in ((project.id, "one"), (other.id, "two")):
+        services.traces.ingest_otlp(local_administrator(), where, request(*turn(trace_id, "q", answer)))
+    index_all(services.context)
+    with services.context.database.session() as session:
+        assert queries.get_trace(session, project.id, trace_id).output == "one"
+        assert queries.get_trace(session, other.id, trace_id).output == "two"
+
+
+def test_languages_are_recognized_or_left_open() -> None:
+    texts: dict[str, str | None] = {
+        "How do I block my card?": "en",
+        "¿Cómo puedo bloquear la tarjeta?": "es",
+        "Làm sao để khóa thẻ của tôi?": "vi",
+        "我的卡在哪里": "zh",
+        "カードはどこですか": "ja",
+        "أين بطاقتي": "ar",
+        "12345": None,
+        "": None,
+        "xyzzy": None,
+    }
+    assert {text: recognize(text) for text in texts} == texts
+
+
+def test_raw_spans_are_kept_whole(services: Services, project: Project, key: Actor) -> None:
+    trace_id, values = secrets.token_hex(16), {"anything.at.all": [1, {"deep": True}], "n": 2**60}
+    from tests.traces.factories import span
+
+    services.traces.ingest_otlp(
+        key,
+        project.id,
+        request(span(values, trace_id=trace_id, events=[("e", {"x": 1.5})]), resource={"service.name": "a", "host": "b"}),
+    )
+    with services.context.database.session() as session:
+        (kept,) = queries.spans_of(session, project.id, trace_id)
+        source = queries.sources_of(session, [kept])[kept.source_id]
+    expected: dict[str, Any] = {"name": "e", "time_ns": START, "attributes": {"x": 1.5}}
+    assert kept.attributes == values
+    assert kept.events == [expected]
+    assert source.resource == {"service.name": "a", "host": "b"}

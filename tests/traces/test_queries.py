@@ -1,0 +1,204 @@
+"""Finding traces: filters, pages, search, facets."""
+
+import secrets
+from datetime import timedelta
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.traces.factories import START, request, span
+from workbench.bootstrap import Services
+from workbench.core.actors import Actor
+from workbench.core.clock import now
+from workbench.core.errors import InvalidInput, NotFound
+from workbench.identity.models import Project
+from workbench.traces import queries
+from workbench.traces.indexer import index_all
+from workbench.traces.queries import TraceFilter
+from workbench.traces.search import fold
+
+TEXTS = [
+    "Where is my Card?",
+    "where IS my card",
+    "Thẻ của tôi ở đâu",
+    "信用卡在哪里",
+    "カードの場所はどこ",
+    "Straße und GROSS",
+    "50% off_now \\ done",
+    'say "hello"',
+    "a",
+    "ＦＵＬＬ width",
+    "أين بطاقتي",
+    "flexpay\n2.0   plan",
+]
+
+
+@pytest.fixture
+def filled(services: Services, project: Project, key: Actor) -> Services:
+    spans = []
+    for number, text in enumerate(TEXTS):
+        values = {
+            "workbench.input": text,
+            "workbench.output": f"answer {number}",
+            "workbench.model": f"m{number % 3}",
+            "workbench.release": f"r{number % 2}",
+            "workbench.session_id": f"s{number % 4}",
+            "workbench.tags": ["even"] if number % 2 == 0 else [],
+        }
+        spans.append(span(values, start=START + (number // 2) * 10**9, milliseconds=number, error="x" if number == 5 else None))
+    services.traces.ingest_otlp(key, project.id, request(*spans))
+    index_all(services.context)
+    return services
+
+
+@pytest.mark.parametrize("sort", queries.SORTS)
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_pages_show_every_trace_once_in_order(filled: Services, project: Project, key: Actor, sort: str, size: int) -> None:
+    seen: list[int] = []
+    after = None
+    with filled.context.database.session() as session:
+        trace_ids = queries.trace_ids(session, project.id, TraceFilter())
+    filled.traces.add_feedback_many(
+        key, project.id, [{"trace_id": one, "value": n % 5, "maximum": 5} for n, one in enumerate(trace_ids)]
+    )
+    filled.traces.ingest_otlp(
+        key, project.id, request(*(span({"workbench.cost": n % 4}, trace_id=one) for n, one in enumerate(trace_ids)))
+    )
+    index_all(filled.context)
+    with filled.context.database.session() as session:
+        while True:
+            page = queries.list_traces(session, project.id, sort=sort, after=after, limit=size)
+            seen += [row.id for row in page.rows]
+            after = page.next
+            if after is None:
+                break
+        whole = [row.id for row in queries.list_traces(session, project.id, sort=sort, limit=1000).rows]
+    assert seen == whole
+    assert sorted(seen) == list(range(1, len(TEXTS) + 1))
+
+
+def test_each_filter_narrows_and_they_combine(filled: Services, project: Project) -> None:
+    def hits(**filters: object) -> int:
+        with filled.context.database.session() as session:
+            return queries.count_traces(session, project.id, TraceFilter(**filters))  # type: ignore[arg-type]
+
+    assert hits() == 12
+    assert hits(model=("m0",)) == 4
+    assert hits(model=("m0", "m1")) == 8
+    assert hits(model=("m0",), release=("r0",)) == 2
+    assert hits(status=("error",)) == 1
+    assert hits(session="s1") == 3
+    assert hits(tag=("even",)) == 6
+    assert hits(tag=("even",), model=("m0",)) == 2
+    assert hits(rating_min=1) == 0
+    assert hits(has_feedback=False) == 12
+    assert hits(since=now() + timedelta(days=9999)) == 0
+    assert hits(language=("vi",)) == 1
+
+
+def test_search_finds_what_a_scan_of_the_folded_texts_finds(filled: Services, project: Project) -> None:
+    wanted = [
+        "card",
+        "CARD",
+        "is my",
+        "của",
+        "卡在",
+        "信用",
+        "哪里",
+        "場所",
+        "カード",
+        "strasse",
+        "%",
+        "_",
+        "\\",
+        '"hello"',
+        "full",
+        "بطا",
+        "2.0 plan",
+        "a",
+        "zzz",
+        "o",
+        "answer 1",
+    ]
+    with filled.context.database.session() as session:
+        everything = {row.trace_id: row for row in queries.list_traces(session, project.id, limit=100).rows}
+        for text in wanted:
+            scanned = {
+                trace_id
+                for trace_id, row in everything.items()
+                if fold(text) in fold(f"{row.input_preview}\n{row.output_preview}")
+            }
+            assert set(queries.trace_ids(session, project.id, TraceFilter(text=text))) == scanned, text
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(text=st.text(min_size=1, max_size=8))
+def test_no_search_text_is_an_error(filled: Services, project: Project, text: str) -> None:
+    with filled.context.database.session() as session:
+        assert queries.count_traces(session, project.id, TraceFilter(text=text)) >= 0
+
+
+def test_search_forgets_text_that_a_late_span_replaced(services: Services, project: Project, key: Actor) -> None:
+    trace_id = secrets.token_hex(16)
+    child = span({"workbench.input": "draft wording"}, trace_id=trace_id, parent="ab" * 8)
+    services.traces.ingest_otlp(key, project.id, request(child))
+    index_all(services.context)
+    services.traces.ingest_otlp(
+        key, project.id, request(span({"workbench.input": "final wording"}, trace_id=trace_id, span_id="ab" * 8))
+    )
+    index_all(services.context)
+    with services.context.database.session() as session:
+        assert queries.count_traces(session, project.id, TraceFilter(text="draft")) == 0
+        assert queries.count_traces(session, project.id, TraceFilter(text="final")) == 1
+
+
+def test_searching_before_anything_was_indexed_finds_nothing(services: Services, project: Project) -> None:
+    with services.context.database.session() as session:
+        assert queries.count_traces(session, project.id, TraceFilter(text="card")) == 0
+
+
+def test_facets_count_within_the_filter(filled: Services, project: Project) -> None:
+    with filled.context.database.session() as session:
+        found = queries.facets(session, project.id)
+        narrowed = queries.facets(session, project.id, TraceFilter(model=("m0",)))
+    assert dict(found["model"]) == {"m0": 4, "m1": 4, "m2": 4}
+    assert dict(found["tag"]) == {"even": 6}
+    assert dict(narrowed["release"]) == {"r0": 2, "r1": 2}
+
+
+def test_a_session_is_read_in_its_order(filled: Services, project: Project) -> None:
+    with filled.context.database.session() as session:
+        turns = queries.session_traces(session, project.id, "s1")
+    assert [turn.input for turn in turns] == [TEXTS[1], TEXTS[5], TEXTS[9]]
+
+
+def test_days_are_counted_with_zeros_between(services: Services, project: Project, key: Actor) -> None:
+    moment = int((now() - timedelta(days=2)).timestamp() * 1e9)
+    services.traces.ingest_otlp(
+        key, project.id, request(span(start=moment), span(start=moment), span(start=moment - 90 * 86400 * 10**9))
+    )
+    index_all(services.context)
+    with services.context.database.session() as session:
+        counted = queries.counts_by_day(session, project.id, days=5)
+    assert [count for _, count, _ in counted] == [0, 0, 2, 0, 0]
+
+
+def test_a_total_beyond_the_limit_is_said_to_be_more(
+    filled: Services, project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(queries, "COUNT_LIMIT", 10)
+    with filled.context.database.session() as session:
+        page = queries.list_traces(session, project.id, count=True, limit=2)
+    assert (page.total, page.total_is_exact) == (10, False)
+
+
+@pytest.mark.parametrize("after", ["x", "", "bnVsbA", "W10", "WyJhIiwgMV0"])
+def test_an_invented_page_is_refused(services: Services, project: Project, after: str) -> None:
+    with services.context.database.session() as session, pytest.raises(InvalidInput):
+        queries.list_traces(session, project.id, after=after)
+
+
+def test_an_unknown_trace_is_not_found(services: Services, project: Project) -> None:
+    with services.context.database.session() as session, pytest.raises(NotFound):
+        queries.get_trace(session, project.id, "ab" * 16)
