@@ -200,29 +200,12 @@ def test_a_model_that_is_converting_is_503_but_evidence_still_answers(served: Se
     assert served.post("/v1/chat/completions", {"messages": MESSAGES, "workbench": {"mode": "evidence"}}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "says"),
-    [
-        (b"{", 400, "not JSON"),
-        ([], 400, "no JSON object"),
-        ({"messages": []}, 400, "at least one message"),
-        ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, 400, "no text"),
-        ({"messages": [{"role": "assistant", "content": "hi"}]}, 400, "no question"),
-        ({"messages": [{"role": "user", "content": "x" * 40_000}]}, 413, "more than 32000"),
-        ({"messages": MESSAGES, "tools": [{}]}, 400, "`tools`"),
-        ({"messages": MESSAGES, "n": 2}, 400, "`n`"),
-        ({"messages": MESSAGES, "response_format": {"type": "json_object"}}, 400, "`response_format`"),
-        ({"messages": MESSAGES, "max_tokens": 0}, 400, "`max_tokens`"),
-        ({"messages": MESSAGES, "stream": "yes"}, 400, "`stream`"),
-        ({"messages": MESSAGES, "workbench": {"mode": "magic"}}, 400, "no mode"),
-        (b'{"messages":"' + b"x" * 600_000 + b'"}', 413, "larger than"),
-    ],
-)
-def test_what_cannot_be_answered_is_refused_clearly(served: Served, body: Any, status: int, says: str) -> None:
+def test_what_cannot_be_answered_is_refused_before_anything_is_asked(served: Served) -> None:
     served.release()
-    refused = served.post("/v1/chat/completions", body)
-    assert refused.status_code == status
-    assert says in refused.json()["error"]["message"]
+    refused = served.post("/v1/chat/completions", {"messages": MESSAGES, "tools": [{}]})
+    assert (refused.status_code, refused.json()["error"]["type"]) == (400, "invalid_request_error")
+    too_large = served.post("/v1/chat/completions", b'{"messages":"' + b"x" * 600_000 + b'"}')
+    assert (too_large.status_code, too_large.json()["error"]["code"]) == (413, "request_too_large")
 
 
 def test_what_is_not_followed_is_named(served: Served) -> None:
@@ -313,11 +296,11 @@ def test_many_callers_at_once_are_all_answered_and_traced(served: Served) -> Non
     def ask() -> None:
         ids.append(served.post("/v1/chat/completions", {"messages": MESSAGES}).json()["workbench"]["trace_id"])
 
-    threads = [threading.Thread(target=ask) for _ in range(16)]
+    threads = [threading.Thread(target=ask) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(set(ids)) == 16
+    assert len(set(ids)) == 8
     for trace_id in ids:
         assert served.trace(trace_id).output == "It costs 5 dollars [late-fee]."
