@@ -53,19 +53,32 @@ def check_base_model(settings: Settings, name: str) -> Path:
         NotFound: no converted model has that hash.
         IntegrityError: its weights were altered since.
     """
+    card = _card_of(settings, name)
+    if card is None:
+        raise NotFound(
+            f"The base model {name[:19]}… is not on this machine.",
+            todo="Wait until its conversion has finished (the admin page shows it), or restore the models folder.",
+        )
+    folder = Path(json.loads(card.read_text(encoding="utf-8")).get("folder") or card.parent)
+    if content_hash({file.name: hash_file(file) for file in sorted(folder.glob("*.safetensors"))}) != name:
+        raise IntegrityError(
+            f"The base model {card.parent.name} was altered on disk.",
+            todo="Remove its folder below models/ and start the workbench again: it is made anew.",
+        )
+    return folder
+
+
+def base_model_name(settings: Settings, name: str) -> str | None:
+    """What the base model of this hash is called here; None when it is not on this machine."""
+    card = _card_of(settings, name)
+    return None if card is None else card.parent.name
+
+
+def _card_of(settings: Settings, name: str) -> Path | None:
     for card in sorted(settings.folder("models").glob(f"*/{_CARD}")):
-        fields = json.loads(card.read_text(encoding="utf-8"))
-        if fields.get("content_hash") != name:
+        try:
+            if json.loads(card.read_text(encoding="utf-8")).get("content_hash") == name:
+                return card
+        except ValueError:
             continue
-        folder = Path(fields.get("folder") or card.parent)
-        found = content_hash({file.name: hash_file(file) for file in sorted(folder.glob("*.safetensors"))})
-        if found != name:
-            raise IntegrityError(
-                f"The base model {card.parent.name} was altered on disk.",
-                todo="Remove its folder below models/ and start the workbench again: it is made anew.",
-            )
-        return folder
-    raise NotFound(
-        f"The base model {name[:19]}… is not on this machine.",
-        todo="Wait until its conversion has finished (the admin page shows it), or restore the models folder.",
-    )
+    return None

@@ -50,19 +50,7 @@ def gather(
                 todo="Compare exactly this candidate, or leave it out.",
             )
         found[comparison.id] = comparison
-    recent = session.exec(
-        select(Comparison)
-        .where(Comparison.project_id == candidate.project_id, col(Comparison.verdict).is_not(None))
-        .order_by(col(Comparison.created_at).desc())
-        .limit(_RECENT)
-    ).all()
-    fitting = [
-        comparison
-        for comparison in recent
-        if set(SLOTS_BY_TASK[comparison.task]) & set(changed)
-        and same_slots(_candidate(comparison), candidate, SLOTS_BY_TASK[comparison.task])
-        and against(comparison, incumbent)
-    ]
+    fitting = [c for c in of_candidate(session, candidate, changed) if against(c, incumbent)]
     sets = _golden_sets(session, [*found.values(), *fitting])
     newest: dict[str, int] = {}
     for comparison in [*found.values(), *fitting]:
@@ -73,6 +61,22 @@ def gather(
         if golden.number == newest[golden.name]:
             found.setdefault(comparison.id, comparison)
     return sorted(found.values(), key=lambda comparison: (comparison.created_at, comparison.id))
+
+
+def of_candidate(session: Session, candidate: ServingConfiguration, changed: Sequence[Slot]) -> list[Comparison]:
+    """Finished comparisons that speak of a changed slot of exactly this candidate, newest first."""
+    finished = session.exec(
+        select(Comparison)
+        .where(Comparison.project_id == candidate.project_id, col(Comparison.verdict).is_not(None))
+        .order_by(col(Comparison.created_at).desc())
+        .limit(_RECENT)
+    )
+    return [
+        comparison
+        for comparison in finished
+        if set(SLOTS_BY_TASK[comparison.task]) & set(changed)
+        and same_slots(_candidate(comparison), candidate, SLOTS_BY_TASK[comparison.task])
+    ]
 
 
 def against(comparison: Comparison, incumbent: ServingConfiguration | None) -> bool:

@@ -62,6 +62,9 @@ class Release(SQLModel, table=True):
     reason: str
     """Why it was proposed."""
     decided_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    withdrawn_by: str | None = None
+    withdrawn_by_name: str = ""
+    withdrawn_reason: str = ""
 
     @property
     def status(self) -> ReleaseState:
@@ -168,7 +171,7 @@ class ChannelMove(SQLModel, table=True):
 def _refuse_change(mapper: Mapper[Any], connection: Connection, row: Release) -> None:
     state = inspect(row)
     changed = {attribute.key for attribute in state.attrs if attribute.history.has_changes()}
-    if changed - {"state", "decided_at"}:
+    if changed - {"state", "decided_at", "withdrawn_by", "withdrawn_by_name", "withdrawn_reason"}:
         raise IntegrityError("A release never changes; only its state does.", todo="Propose a new release.")
 
 

@@ -65,7 +65,7 @@ class ReleaseService(Service):
         Raises:
             NotAllowed, InvalidInput, NotFound, Conflict, IntegrityError: see `proposing.make_release`.
         """
-        with self._alone(actor) as work:
+        with self.transaction(actor) as work:
             return self.propose_in(
                 work, configuration, reason=reason, name=name, comparison_ids=comparison_ids, despite=despite,
                 publish=publish, channel=channel, command_id=command_id,
@@ -148,7 +148,7 @@ class ReleaseService(Service):
         if meaning == APPROVED:
             require_unaltered(self.context, release)
         signature = sign_decision(self.context, actor, release, meaning=meaning, reason=reason, password=password)
-        with self._alone(actor) as work:
+        with self.transaction(actor) as work:
             work.require(Permission.APPROVE_RELEASE, release.project_id)
             done = work.once(command_id)
             release = work.get(Release, release_id, lock=True)
@@ -193,7 +193,7 @@ class ReleaseService(Service):
         """
         if not reason.strip():
             raise InvalidInput("A withdrawal needs a reason.")
-        with self._alone(actor) as work:
+        with self.transaction(actor) as work:
             release = work.get(Release, release_id, lock=True)
             proposer = actor.id == release.proposed_by
             work.require(Permission.PROPOSE_RELEASE if proposer else Permission.APPROVE_RELEASE, release.project_id)
@@ -208,6 +208,8 @@ class ReleaseService(Service):
                             f"Release {release.number} is live on {channel.name}.", todo="Roll back first, then withdraw it."
                         )
                 release.state, release.decided_at = ReleaseState.WITHDRAWN.value, now()
+                release.withdrawn_by, release.withdrawn_by_name = actor.id, actor.name
+                release.withdrawn_reason = reason.strip()
                 work.add(release)
                 work.record(
                     "releases.withdrawn", subject=release, reason=reason.strip(), number=release.number,
@@ -248,7 +250,7 @@ class ReleaseService(Service):
             check_components(self.context, session, release.configuration)
         for approval in approvals:
             require_sealed(self.context, approval.event_id, seconds=self.sealing_seconds)
-        with self._alone(actor) as work:
+        with self.transaction(actor) as work:
             work.require(Permission.PROMOTE_RELEASE, project_id)
             done = work.once(command_id)
             if done is not None:
@@ -299,7 +301,7 @@ class ReleaseService(Service):
         """
         if not reason.strip():
             raise InvalidInput("A rollback needs a reason.", todo="One sentence is enough, such as “wrong fee in answers”.")
-        with self._alone(actor) as work:
+        with self.transaction(actor) as work:
             work.require(Permission.ROLL_BACK_RELEASE, project_id)
             done = work.once(command_id)
             if done is not None:
@@ -325,7 +327,7 @@ class ReleaseService(Service):
             return None
 
     @contextmanager
-    def _alone(self, actor: Actor) -> Iterator[UnitOfWork]:
+    def transaction(self, actor: Actor) -> Iterator[UnitOfWork]:
         """A unit of work in which losing a race against somebody else is a Conflict."""
         try:
             with self.unit_of_work(actor) as work:
