@@ -19,7 +19,8 @@ from typing import IO, Any
 import httpx
 
 from workbench.core.clock import now
-from workbench.core.errors import Conflict, Unavailable
+from workbench.core.errors import Conflict, Unavailable, WorkbenchError
+from workbench.core.runtime_client import RuntimeClient
 from workbench.core.settings import REPOSITORY, Settings
 
 _START_ORDER = ("runtime", "api", "worker", "web")
@@ -37,8 +38,6 @@ def preflight(settings: Settings) -> None:
         Conflict: a port is taken, or another workbench runs over this home.
         Unavailable: the folder cannot be written, or the disk is nearly full.
     """
-    if sys.version_info < (3, 11):
-        raise Unavailable("The workbench needs Python 3.11 or newer.")
     try:
         settings.home.mkdir(parents=True, exist_ok=True)
         probe = settings.folder("run") / ".probe"
@@ -100,6 +99,7 @@ class Supervisor:
             "web": web,
         }
         self.children = {name: Child(name, commands[name]) for name in _START_ORDER}
+        self._runtime = RuntimeClient(settings)
         self._stopping = False
         self._previous: dict[int, Any] = {}
 
@@ -197,7 +197,18 @@ class Supervisor:
             parts = answer.json()
         except ValueError:
             return {"api": f"HTTP {answer.status_code}"}
-        return {name: str(state) for name, state in parts.items() if state != "ok"}
+        waiting = {name: str(state) for name, state in parts.items() if state != "ok"}
+        if "runtime" in waiting and self.preparing() is not None:
+            del waiting["runtime"]
+        return waiting
+
+    def preparing(self) -> str | None:
+        """What the runtime still prepares while everything else can be used already: `loading` or `converting`; else None."""
+        try:
+            status = str(self._runtime.health()["status"])
+        except WorkbenchError:
+            return None
+        return status if status in ("loading", "converting") else None
 
     def watch(self, say: Callable[[str], None]) -> None:
         """Keep the children alive until somebody asks to stop."""

@@ -36,6 +36,8 @@ def up(
             demo.load(make_context(settings), say=_say)
         supervisor.start()
         supervisor.wait_healthy(_say)
+        if supervisor.preparing() == "converting":
+            _say("The base model is converted in the background, once; the home page shows how far it is.")
         _say(f"\nPages    http://127.0.0.1:{settings.port}\nApi      http://127.0.0.1:{settings.api_port}")
         _say(f"Home     {settings.home}")
         _print_accounts(settings)

@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 
 from workbench.cli.common import AsJson, Home, ProjectKey, emit, open_home, pick_project
+from workbench.cli.where import parse_where
 from workbench.core.errors import InvalidInput
 from workbench.identity.service import local_administrator
-from workbench.cli.where import parse_where
 from workbench.traces import cli_views, queries
 
 app = typer.Typer(help="Traces: import, list and show them.", no_args_is_help=True)

@@ -36,7 +36,7 @@ def people(visit: Visit) -> None:
         key="admin_people_table",
         column_config={"Roles here": st.column_config.ListColumn()},
     )
-    rows = chosen.selection.rows  # type: ignore[attr-defined]
+    rows = chosen.selection.rows
     left, right = st.columns(2, gap="large")
     with left:
         if rows and rows[0] < len(accounts):
