@@ -119,6 +119,7 @@ def test_holm_never_lowers_a_p_value_and_keeps_the_order(p_values: list[float]) 
 def test_slices_are_corrected_over_all_tags_together() -> None:
     pairs = [Pair(False, True, tags={"language": "vi", "intent": "fees"})] * 8
     pairs += [Pair(True, True, tags={"language": "en", "intent": "fees"})] * 20
+    pairs += [Pair(False, True, tags={"language": "es"})] * 5
     found = {(item.tag, item.value): item for item in slices(pairs, ["language", "intent", "region"])}
     assert set(found) == {("language", "vi"), ("language", "en"), ("intent", "fees")}
     assert found["language", "vi"].adjusted_p == pytest.approx(3 * 2 / 2**8)

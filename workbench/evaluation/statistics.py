@@ -23,6 +23,8 @@ import numpy as np
 
 CONFIDENCE = 0.95
 POWER = 0.8
+SMALLEST_SLICE = 6
+"""Cases a slice needs to be tested: with fewer even a loss of every case has p > 0.05, and more tests weaken all of them."""
 
 
 @dataclass(frozen=True)
@@ -120,14 +122,17 @@ def difference(pairs: Sequence[Pair]) -> Difference:
 
 
 def slices(pairs: Sequence[Pair], tags: Iterable[str]) -> list[Slice]:
-    """Differences by the values of each tag, with p values corrected over all of them (Holm)."""
+    """Differences by the values of each tag, with p values corrected over all of them (Holm).
+
+    Values with fewer than SMALLEST_SLICE cases are left out; that depends on the golden set alone, never on the results.
+    """
     found: list[tuple[str, str, Difference]] = []
     for tag in tags:
         groups: dict[str, list[Pair]] = defaultdict(list)
         for pair in pairs:
             if pair.tags.get(tag) not in (None, ""):
                 groups[str(pair.tags[tag])].append(pair)
-        found.extend((tag, value, difference(group)) for value, group in sorted(groups.items()))
+        found.extend((tag, value, difference(group)) for value, group in sorted(groups.items()) if len(group) >= SMALLEST_SLICE)
     adjusted = holm([item.p_value for _tag, _value, item in found])
     return [Slice(tag, value, item, p) for (tag, value, item), p in zip(found, adjusted, strict=True)]
 

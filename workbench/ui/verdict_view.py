@@ -8,6 +8,7 @@ import streamlit as st
 from workbench.evaluation.gate import signed
 from workbench.evaluation.models import Comparison
 from workbench.evaluation.rule import Rule
+from workbench.evaluation.statistics import SMALLEST_SLICE
 from workbench.ui import charts, page
 
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "orange"}
@@ -116,9 +117,10 @@ def _forest_words(found: dict[str, Any]) -> str:
             f"{found['design_effect'] ** 0.5:.1f} times as wide."
         )
     return (
-        "Right of the line: the candidate passes more. Each bar is a 95% interval (Tango's score interval), the number of cases "
-        f"in brackets. Exact test over all cases: p = {found['p_value']:.3f}.{clustered} A slice counts as worse only after "
-        "Holm's correction for looking at all of them; otherwise slices are hints, not findings."
+        "Right of the line: the candidate passes more. Each bar is a 95% interval (Tango's score interval), its cases in "
+        f"brackets. Exact test over all cases: p = {found['p_value']:.3f}.{clustered} A slice counts as worse only after Holm's "
+        f"correction for looking at all of them; otherwise it is a hint. Values with fewer than {SMALLEST_SLICE} cases are left "
+        "out: so few show nothing."
     )
 
 
