@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import httpx
@@ -92,17 +93,15 @@ class RuntimeClient:
 
     def __init__(self, settings: Settings, *, transport: httpx.BaseTransport | None = None) -> None:
         self._settings = settings
-        self._client = httpx.Client(
-            base_url=settings.runtime_url,
-            transport=transport,
-            trust_env=False,
-            timeout=httpx.Timeout(_QUICK_SECONDS, connect=_CONNECT_SECONDS),
+        self._client = (
+            _connections(settings.runtime_url)
+            if transport is None
+            else httpx.Client(base_url=settings.runtime_url, transport=transport)
         )
 
     def health(self) -> dict[str, Any]:
         """State of the models: {"status": "ok"|"loading"|"converting"|"failed", "reason", "base": {…}, "embedder": {…}, …}."""
-        answer = self._send("GET", "/health", None, _HEALTH_SECONDS)
-        return answer
+        return self._send("GET", "/health", None, _HEALTH_SECONDS)
 
     def embed(self, texts: Sequence[str]) -> list[list[float]]:
         """Unit vectors of 384 numbers, one a text."""
@@ -180,7 +179,7 @@ class RuntimeClient:
         return int(self._send("POST", "/index/rebuild", {}, _GENERATE_SECONDS)["versions"])
 
     def close(self) -> None:
-        self._client.close()
+        """Nothing has to be closed: connections are shared by all clients of the process and end with it."""
 
     def _headers(self) -> dict[str, str]:
         try:
@@ -212,6 +211,12 @@ class RuntimeClient:
                 why=type(error).__name__,
                 todo="It may be starting: try again shortly, or see the admin page.",
             ) from error
+
+
+@cache
+def _connections(url: str) -> httpx.Client:
+    """One pool a process. Never through a proxy: the runtime listens on loopback."""
+    return httpx.Client(base_url=url, trust_env=False, limits=httpx.Limits(max_connections=64, max_keepalive_connections=8))
 
 
 def _error_of(response: httpx.Response) -> WorkbenchError:

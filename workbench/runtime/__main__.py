@@ -42,6 +42,7 @@ def main() -> None:
             port=settings.runtime_port,
             log_level="warning",
             timeout_graceful_shutdown=5,
+            timeout_keep_alive=75,  # longer than callers keep idle connections, so that none is reused as it closes
         )
     finally:
         engine.stop()

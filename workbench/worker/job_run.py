@@ -5,7 +5,7 @@ import shutil
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,10 @@ class JobRun:
         value = {"done": done, "total": total, "unit": unit, "message": message, **details}
         if remaining_seconds is not None:
             value["remaining_seconds"] = round(remaining_seconds, 1)
+        self.report(value)
+
+    def report(self, value: dict[str, Any]) -> None:
+        """The same with the value that the job's row shows."""
         with self._lock:
             self._progress = value
         self._wake.set()
@@ -80,6 +84,16 @@ class JobRun:
         """Add a point to a live curve; written with the next heartbeat."""
         with self._lock:
             self._points.append((name, step, value))
+
+    def fenced(self) -> AbstractContextManager[tuple[UnitOfWork, Job]]:
+        """A transaction in the middle of the work that only commits while this attempt holds the job."""
+        return self.services.jobs.fenced(self.actor, self.job.id, self.job.fence)
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, but no longer than until the work should stop."""
+        deadline = time.monotonic() + seconds
+        while not self.should_stop() and time.monotonic() < deadline:
+            time.sleep(min(0.2, max(0.0, deadline - time.monotonic())))
 
     @contextmanager
     def finishing(self, result: dict[str, Any]) -> Iterator[UnitOfWork]:

@@ -9,6 +9,7 @@ from typing import Any
 from workbench.core.errors import Conflict, WorkbenchError
 from workbench.core.jobs import Job
 from workbench.datasets import queries as datasets
+from workbench.datasets.verify import verify
 from workbench.runtime.base_models import BaseModels, LocalModel, embedding_model
 from workbench.runtime.devices import use_threads
 from workbench.tuning.estimate import calibrate
@@ -119,11 +120,12 @@ def _train(run: JobRun, recipe: str, base: LocalModel) -> dict[str, Any]:
 
 
 def _rows(run: JobRun) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Rows to learn from and rows held out, of the frozen dataset version; an erased example has no content any more."""
+    """Rows to learn from and rows held out, each checked against its leaf; an erased example has no content any more."""
     with run.services.context.database.session() as session:
         dataset = datasets.get_dataset(session, run.spec["dataset_id"])
         if dataset.content_hash != run.spec["dataset_hash"]:
             raise Conflict("The dataset version is not what the job was launched with.", todo="Launch the fine-tune again.")
+        verify(session, dataset)
         examples = [example for example in datasets.examples(session, dataset.id) if example.content]
     train_rows = [dict(example.content) for example in examples if example.split == "train"]
     held_out = [dict(example.content) for example in examples if example.split == "validation"]
