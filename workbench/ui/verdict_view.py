@@ -118,9 +118,9 @@ def _forest_words(found: dict[str, Any]) -> str:
         )
     return (
         "Right of the line: the candidate passes more. Each bar is a 95% interval (Tango's score interval), its cases in "
-        f"brackets. Exact test over all cases: p = {found['p_value']:.3f}.{clustered} A slice counts as worse only after Holm's "
-        f"correction for looking at all of them; otherwise it is a hint. Values with fewer than {SMALLEST_SLICE} cases are left "
-        "out: so few show nothing."
+        f"brackets. Exact test over all cases: p = {found['p_value']:.3f}.{clustered} A slice counts as worse only after "
+        "Holm's correction for looking at all of them; otherwise it is a hint. Values with fewer than "
+        f"{SMALLEST_SLICE} cases are left out: so few show nothing."
     )
 
 
