@@ -9,7 +9,7 @@ const TOUCH_EVERY_MS = 4 * 60 * 1000;
 const IDLE_AFTER_MS = 60 * 1000;
 const WAITING_TOO_LONG_MS = 6000;
 const RESERVED = new Set(["e", "s", "f", "u", "g", "y", "c", "r"]); // acts of the card, and keys Streamlit keeps for itself
-const FLAG_KEYS = ["6", "7", "8", "9", "0"];
+const FLAG_KEYS = ["6", "7", "8", "9", "0", "-", "="];
 const MAC = /mac|iphone|ipad/i.test(navigator.platform || "");
 const instances = new WeakMap();
 
@@ -47,6 +47,8 @@ class Card {
     this.onKey = (event) => this.key(event);
     this.onHide = () => this.flush();
     this.onInput = () => (this.lastInput = Date.now());
+    this.onResize = () => this.fit();
+    window.addEventListener("resize", this.onResize);
     document.addEventListener("keydown", this.onKey, true);
     document.addEventListener("visibilitychange", this.onHide);
     window.addEventListener("pagehide", this.onHide);
@@ -79,6 +81,7 @@ class Card {
     document.removeEventListener("keydown", this.onKey, true);
     document.removeEventListener("visibilitychange", this.onHide);
     window.removeEventListener("pagehide", this.onHide);
+    window.removeEventListener("resize", this.onResize);
     for (const name of ["pointerdown", "pointermove", "keydown", "wheel"])
       document.removeEventListener(name, this.onInput, { capture: true });
   }
@@ -94,7 +97,9 @@ class Card {
     writeStash("outbox", this.outbox);
     const failure = (data.failures || []).filter((each) => acked.has(each.id) && each.id !== this.shownFailure).pop();
     const next = data.item;
-    if ((next && next.id) !== (this.item && this.item.id) || (next && next.turn !== this.item.turn)) this.show(next);
+    const other = (next && next.id) !== (this.item && this.item.id) || (next && next.turn !== this.item.turn);
+    if (other || !this.shownOnce) this.show(next);
+    this.fit();
     if (!this.outbox.some((act) => act.kind !== "draft" && act.kind !== "touch")) this.setBusy(false);
     this.bar();
     if (failure) {
@@ -141,6 +146,13 @@ class Card {
     this.el("read").scrollTop = 0;
     if (!first) this.el("card").focus({ preventScroll: true });
     if (this.dirty) this.schedule();
+  }
+
+  // Both panes end at the window's lower edge, so that the acts are always in sight.
+  fit() {
+    const panes = this.root.querySelector(".panes");
+    const top = panes.getBoundingClientRect().top + (document.scrollingElement ? document.scrollingElement.scrollTop : 0);
+    panes.style.setProperty("--room", `${Math.max(440, window.innerHeight - Math.max(top, 120) - 28)}px`);
   }
 
   bar() {
@@ -213,18 +225,36 @@ class Card {
     this.el("questions").replaceChildren(...boxes);
     this.el("questions").scrollTop = 0;
     this.diff();
+    this.meaning();
+  }
+
+  // What the chosen number means; before a choice, what the ends of the scale mean.
+  meaning() {
+    for (const question of this.data.questions) {
+      const box = this.el(`meaning-${question.name}`);
+      if (!box) continue;
+      const value = this.values[question.name];
+      const ends = [question.lowest, question.highest].map((end) => `${end} ${named(question, end)}`).join(", ");
+      box.textContent = value === undefined ? ends : `${value} ${named(question, value)}`;
+    }
   }
 
   question(question) {
     if (question.kind === "text") return this.text(question);
-    const box = make("fieldset", { name: question.kind });
+    const box = make("fieldset", { name: `ask-${question.kind}` });
     const legend = make("legend", { text: question.title });
     if (question.required) legend.append(make("span", { name: "required", text: " required" }));
     box.append(legend);
     if (question.help) box.append(make("p", { name: "hint", text: question.help }));
     const row = make("div", { name: "options" });
     for (const option of this.optionsOf(question)) row.append(this.option(question, option));
-    box.append(row, ...this.suggestions(question));
+    box.append(row);
+    if (question.kind === "rating" && (question.options || []).length) {
+      const meaning = make("p", { name: "hint meaning" });
+      meaning.id = `meaning-${question.name}`;
+      box.append(meaning);
+    }
+    box.append(...this.suggestions(question));
     return box;
   }
 
@@ -284,7 +314,7 @@ class Card {
   text(question) {
     const box = make("fieldset", { name: "textquestion" });
     const head = make("div", { name: "rewritehead" });
-    const label = make("label", { name: "label", text: question.title });
+    const label = make("label", { name: "title", text: question.title });
     label.htmlFor = `text-${question.name}`;
     head.append(label);
     const area = make("textarea");
@@ -340,6 +370,7 @@ class Card {
     else this.values[name] = value;
     this.alert("");
     if (name === "rewrite") this.diff();
+    this.meaning();
     this.changed();
   }
 

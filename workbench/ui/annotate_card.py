@@ -265,7 +265,8 @@ def _suggestions(session: Session, held: Held, feedback: list[Feedback]) -> dict
 
 def _source(document: dict[str, Any]) -> str:
     score = document.get("score")
-    parts = [str(document.get("id") or "")]
+    key = str(document.get("id") or "")
+    parts = [key] if key != str(document.get("title") or key) else []
     parts += [f"score {score:.2f}"] if isinstance(score, int | float) else []
     parts += ["cited"] if document.get("cited") else []
     return " · ".join(part for part in parts if part)
