@@ -112,24 +112,14 @@ def _schema() -> dict[str, Any]:
 
 
 def _prompts() -> dict[str, Any]:
+    """Prompt version 1, in the form that the workbench reads."""
     return {
-        "key": "assistant",
-        "version": "v1",
-        "system_prompt": wording.SYSTEM_PROMPT,
-        "template": "Evidence:\n{evidence}\nQuestion: {question}\nAnswer:",
-        "evidence_template": "[{key}] {text}",
-        "few_shot": [
-            {
-                "evidence": "[coin-counter] Coins are counted free of charge at branches until 15:00.",
-                "question": "Does counting my coins cost anything?",
-                "answer": "No, coins are counted free of charge at branches until 15:00 [coin-counter].",
-            }
-        ],
-        "parameters": {"max_new_tokens": 60, "temperature": 0},
-        "decline": {
-            "en": "I have no approved source for that",
-            "es": "No tengo una fuente aprobada sobre eso",
-            "vi": "Tôi chưa có nguồn được duyệt",
+        "name": "assistant",
+        "content": {
+            "system": wording.SYSTEM_PROMPT,
+            "template": "{system}\n\n{examples}Evidence:\n{evidence}\nQuestion: {question}\nAnswer:",
+            "few_shot": [wording.FEW_SHOT],
+            "parameters": {"max_new_tokens": 60, "temperature": 0.0, "prompt_tokens": 300, "stop": ["\n"]},
         },
     }
 

@@ -29,6 +29,7 @@ TEAM_FILES = (
     "savings",
     "digital",
     "complaints",
+    "everyday",
     "confusions",
 )
 LANGUAGES = ("en", "es", "vi")

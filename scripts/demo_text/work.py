@@ -7,7 +7,7 @@ from typing import Any
 from demo_text import wording
 from demo_text.plan import CONFUSIONS_FROM, REFERENCE, SEED, Turn
 
-V1_SIZE = 200
+V1_SIZE = 280
 QUEUE_SIZE = 40
 _DOUBLE_SHARE = 0.16
 

@@ -148,7 +148,7 @@ def test_the_policy_may_decline_or_deliver_marked_instead(world: World) -> None:
 
 def test_an_answer_that_declines_needs_no_citation(world: World) -> None:
     world.add("late-fee", FEE.text)
-    answer = world.ask(writes="I do not know.")
+    answer = world.ask(writes="I have no approved source for that.")
     assert answer.guard == ()
     assert answer.declined
 

@@ -1,10 +1,13 @@
 """How the assistant declines, by language; training data and serving say it in the same words."""
 
 DECLINE_SENTENCES = {
-    "en": "I do not know: I have no information that answers this.",
-    "es": "No lo sé: no tengo información que responda a esto.",
-    "vi": "Tôi không biết: tôi không có thông tin trả lời câu hỏi này.",
+    "en": "I have no approved source for that.",
+    "es": "No tengo una fuente aprobada sobre eso.",
+    "vi": "Tôi chưa có nguồn được duyệt về việc đó.",
 }
+
+_BEGINNINGS = ("i have no approved source", "no tengo una fuente aprobada", "tôi chưa có nguồn được duyệt")
+"""What is enough to recognise one: people and models go on in their own words."""
 
 
 def decline_sentence(language: str | None) -> str:
@@ -13,6 +16,6 @@ def decline_sentence(language: str | None) -> str:
 
 
 def is_decline(text: str) -> bool:
-    """Whether an answer declines in the words the assistant is taught, or begins with their first clause."""
+    """Whether an answer declines in the words the assistant is taught."""
     spoken = " ".join(text.casefold().split())
-    return any(spoken.startswith(sentence.casefold().split(":")[0]) for sentence in DECLINE_SENTENCES.values())
+    return any(spoken.startswith(beginning) for beginning in _BEGINNINGS)

@@ -50,7 +50,7 @@ def demo_incumbent(run: JobRun) -> dict[str, Any]:
     from workbench.workflows.demo_incumbent import release, train
 
     if run.spec["step"] == "train":
-        return train(run.services.context, run.check)
+        return train(run.services.context, run.spec, run.check)
     return release(run.services.context, run.spec["job_id"], run.check)
 
 

@@ -102,7 +102,7 @@ def load(context: Context, *, say: Say, folder: Path = DEMO_FOLDER) -> bool:
     say("  knowledge, golden sets and the prompt")
     _import_annotations(context, project, people, folder, times)
     say("  the annotation queues")
-    _queue_preparation(context, project, people)
+    _queue_preparation(context, project, people, before=times.moved(_confusions_from(folder).isoformat()))
     return True
 
 
@@ -247,10 +247,19 @@ def _import_annotations(context: Context, project: Project, people: dict[str, Ac
     annotation.add_items(engineer, waiting.id, [item["trace_id"] for item in queue["items"]], "demo:items:waiting")
 
 
-def _queue_preparation(context: Context, project: Project, people: dict[str, Actor]) -> None:
+def _confusions_from(folder: Path) -> datetime:
+    """The recorded moment at which the planted confusions begin."""
+    fields = read_json(folder / "project.json")
+    return from_iso(fields["reference_time"]) - timedelta(days=fields["days"] - fields["confusions_from_day"])
+
+
+def _queue_preparation(context: Context, project: Project, people: dict[str, Actor], *, before: str) -> None:
     with context.unit_of_work(people["engineer"]) as work:
         if work.once("demo:preparation") is not None:
             return
         enqueue(work, kind="convert_base", title="Convert the base model", spec={}, project_id=project.id)
-        enqueue(work, kind="demo_incumbent", title="Train and release version 1", spec={"step": "train"}, project_id=project.id)
+        enqueue(
+            work, kind="demo_incumbent", title="Prepare the first release", spec={"step": "train", "before": before},
+            project_id=project.id,
+        )  # fmt: skip
         work.remember(queued=True)

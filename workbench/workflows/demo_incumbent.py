@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from sqlmodel import col, select
@@ -13,22 +12,44 @@ from workbench.core.jobs import Job, JobState, enqueue
 from workbench.core.runtime_client import RuntimeClient
 from workbench.core.unit_of_work import Context
 from workbench.datasets.service import DatasetService
+from workbench.datasets.settings import BuildSettings
 from workbench.identity.models import Project
 from workbench.prompts.models import PromptVersion
 from workbench.releases.service import ReleaseService
 from workbench.serving.configuration import ServingConfiguration
 from workbench.tuning.models import Adapter
 from workbench.tuning.service import TuningService
-from workbench.workflows.demo import DEMO_FOLDER, DEMO_PASSWORD, demo_people, find_project, read_json
+from workbench.workflows.demo import DEMO_PASSWORD, demo_people, find_project
 
 Check = Callable[[], None]
 """Raises when the job should stop."""
 
 
-def train(context: Context, check: Check) -> dict[str, Any]:
-    """Freeze the dataset from before the confusions, launch the incumbent's fine-tune, and queue its release after it."""
+def train(context: Context, spec: dict[str, Any], check: Check) -> dict[str, Any]:
+    """Freeze the dataset from before the confusions, launch the incumbent's fine-tune, and queue its release after it.
+
+    Args:
+        spec: {"before": ISO 8601 moment from which the confusions appear}.
+    """
     project, people = _project(context), demo_people(context)
-    dataset_id = _dataset_before_the_confusions(context, project)
+    _wait_for_embedder(context, check)
+    datasets = DatasetService(context)
+    version = datasets.build(
+        people["engineer"],
+        project.id,
+        BuildSettings(task="triage", before=from_iso(spec["before"])),
+        name="Triage",
+        command_id="demo:incumbent:dataset",
+    )
+    datasets.freeze(
+        people["engineer"],
+        version.id,
+        content_hash=version.content_hash,
+        reason="All that was reviewed before the new products appeared",
+        command_id="demo:incumbent:freeze",
+    )
+    check()
+    dataset_id = version.id
     launched = TuningService(context).launch(
         people["engineer"],
         project.id,
@@ -76,9 +97,7 @@ def release(context: Context, job_id: str, check: Check) -> dict[str, Any]:
         justification="First release; there is no incumbent to compare with.",
         command_id="demo:incumbent:approve",
     )
-    moved = releases.promote(
-        people["operator"], proposed.id, reason="Go live", command_id="demo:incumbent:promote"
-    )
+    moved = releases.promote(people["operator"], proposed.id, reason="Go live", command_id="demo:incumbent:promote")
     return {"release": moved.release_name, "release_id": proposed.id}
 
 
@@ -100,24 +119,34 @@ def _wait_for_adapter(context: Context, job_id: str, check: Check) -> Adapter:
             return adapter
         if job is None or job.status in (JobState.FAILED, JobState.CANCELLED):
             raise Conflict(
-                "The first triage adapter was not trained.", why=job.error or job.state if job else "", todo="See its job's log."
+                "The first triage adapter was not trained.",
+                why=job.error or job.state if job else "",
+                todo="See its job's log.",
             )
         time.sleep(1.0)
 
 
 def _wait_for_base(context: Context, check: Check) -> str:
+    return str(_wait_for_model(context, "base", check)["hash"])
+
+
+def _wait_for_embedder(context: Context, check: Check) -> None:
+    _wait_for_model(context, "embedder", check)
+
+
+def _wait_for_model(context: Context, name: str, check: Check) -> dict[str, Any]:
     runtime = RuntimeClient(context.settings)
     try:
         while True:
             check()
             try:
-                base = runtime.health()["base"]
+                model: dict[str, Any] = runtime.health()[name]
             except Unavailable:
-                base = {"state": "starting"}
-            if base["state"] == "ready":
-                return str(base["hash"])
-            if base["state"] == "failed":
-                raise Conflict("The base model cannot be used.", why=str(base.get("reason", "")))
+                model = {"state": "starting"}
+            if model["state"] == "ready":
+                return model
+            if model["state"] == "failed":
+                raise Conflict(f"The {name} model cannot be used.", why=str(model.get("reason", "")))
             time.sleep(1.0)
     finally:
         runtime.close()
