@@ -63,3 +63,25 @@ def tier_of(status: EntryStatus | None, tier: str) -> RiskTier:
 def receipt(row: CorpusCommit) -> dict[str, Any]:
     """What an audit event says of a commit."""
     return {"commit": row.id, "commit_number": row.number, "corpus": row.content_hash, "tenant": row.tenant}
+
+
+def tiers_in_words(actor: Actor, policy: CorpusPolicy, project_id: str, *, may_certify: bool) -> str:
+    """What happens to an edit of this person, by risk tier, such as "Low and medium risk goes live at once. …"."""
+    at_once = [
+        tier
+        for tier in RiskTier
+        if may_certify and in_role(actor, policy, project_id, tier) and not policy.rule(tier).second_person
+    ]
+    waiting = [tier for tier in RiskTier if tier not in at_once]
+    parts = []
+    if at_once:
+        parts.append(f"{_listed(at_once)} risk goes live at once.")
+    if waiting:
+        parts.append(f"{_listed(waiting)} risk is saved as a draft and waits for {'a second' if at_once else 'an'} expert.")
+    return " ".join(parts)
+
+
+def _listed(tiers: list[RiskTier]) -> str:
+    names = [tier.value for tier in tiers]
+    words = names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+    return words.capitalize()
