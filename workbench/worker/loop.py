@@ -27,6 +27,8 @@ LOOK_SECONDS = 0.5
 BEAT_SECONDS = 3.0
 STOP_SECONDS = 50.0
 """How long jobs get to write a checkpoint when the worker is stopped; the supervisor grants the worker 60 s."""
+RUN_COMMAND = [sys.executable, "-m", "workbench.worker.run"]
+"""Starts one attempt; the job's id and fence follow."""
 AT_ONCE = 1
 """Jobs run one after another: two would share the same cores and memory."""
 
@@ -89,6 +91,7 @@ class Worker:
         for process in alive:
             log.warning("the job's process %d did not stop in %.0f s; it is resumed at the next start", process.pid, seconds)
             _kill_group(process)
+        psutil.wait_procs(alive, timeout=5)
         self._reap()
 
     def _start(self, job: Job) -> None:
@@ -97,7 +100,7 @@ class Worker:
         log_file = (folder / f"{job.id}.log").open("ab")
         settings = self.services.context.settings
         process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.worker.run", job.id, str(job.fence)],
+            [*RUN_COMMAND, job.id, str(job.fence)],
             stdin=subprocess.DEVNULL,
             stdout=log_file,
             stderr=subprocess.STDOUT,
