@@ -1,15 +1,13 @@
 """The api process as one FastAPI app."""
 
-import importlib.util
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib import import_module
 
 from anyio import to_thread
 from fastapi import FastAPI
 
 from workbench import __version__
-from workbench.api import feedback, health
+from workbench.api import feedback, gateway, health, triage
 from workbench.api.background import Background
 from workbench.api.errors import add_handlers
 from workbench.api.middleware import BodyLimit, RequestId
@@ -44,9 +42,8 @@ def create_app(services: Services) -> FastAPI:
     app.include_router(Receiver(background.wake).router())
     app.include_router(feedback.router)
     app.include_router(health.router)
-    for name in ("gateway", "triage"):
-        if importlib.util.find_spec(f"workbench.api.{name}"):
-            app.include_router(import_module(f"workbench.api.{name}").router)
+    app.include_router(gateway.router)
+    app.include_router(triage.router)
     app.add_middleware(BodyLimit)
     app.add_middleware(RequestId)
     return app

@@ -47,7 +47,11 @@ def _exists(session: Session) -> bool:
 
 def fold(value: str) -> str:
     """The form in which texts are compared: NFKC, caseless, one space between words."""
-    return " ".join(unicodedata.normalize("NFKC", value).casefold().split())
+    return " ".join(unicodedata.normalize("NFKC", _storable(value)).casefold().split())
+
+
+def _storable(value: str) -> str:
+    return value.replace("\x00", "\ufffd").encode("utf-8", "replace").decode()
 
 
 def pairs(folded: str) -> str:
@@ -74,7 +78,7 @@ def contains(session: Session, wanted: str) -> Any:
     """A condition on Trace: its text contains `wanted`, whatever case and width it was typed in."""
     folded = fold(wanted)
     if session.get_bind().dialect.name != "sqlite":
-        pattern = "%" + re.sub(r"([\\%_])", r"\\\1", wanted.strip()) + "%"
+        pattern = "%" + re.sub(r"([\\%_])", r"\\\1", _storable(wanted).strip()) + "%"
         return col(Trace.input).ilike(pattern, escape="\\") | col(Trace.output).ilike(pattern, escape="\\")
     if not _exists(session):  # nothing was ever indexed
         return false()
