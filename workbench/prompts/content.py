@@ -22,7 +22,7 @@ DEFAULTS: dict[str, Any] = {"max_new_tokens": 64, "temperature": 0.0, "top_p": 1
 STARTER: dict[str, Any] = {
     "system": (
         "Answer the customer's question in at most two sentences, in the language of the question. Use only the evidence and "
-        "end with its key in brackets. If the evidence does not answer it, say that you do not know."
+        "end with its key in brackets. If the evidence does not answer it, say: I have no approved source for that."
     ),
     "template": "{system}\n\n{examples}Evidence:\n{evidence}\nQuestion: {question}\nAnswer:",
     "few_shot": [],

@@ -3,11 +3,17 @@
 DECLINE_SENTENCES = {
     "en": "I have no approved source for that.",
     "es": "No tengo una fuente aprobada sobre eso.",
-    "vi": "Tôi chưa có nguồn được duyệt về việc đó.",
+    "vi": "Tôi chưa có nguồn được duyệt về điều này.",
 }
-
-_BEGINNINGS = ("i have no approved source", "no tengo una fuente aprobada", "tôi chưa có nguồn được duyệt")
-"""What is enough to recognise one: people and models go on in their own words."""
+_BEGINNINGS = (
+    "i have no approved source",
+    "no tengo una fuente aprobada",
+    "tôi chưa có nguồn được duyệt",
+    "i do not know",
+    "i don't know",
+    "no lo sé",
+    "tôi không biết",
+)
 
 
 def decline_sentence(language: str | None) -> str:
@@ -16,6 +22,5 @@ def decline_sentence(language: str | None) -> str:
 
 
 def is_decline(text: str) -> bool:
-    """Whether an answer declines in the words the assistant is taught."""
-    spoken = " ".join(text.casefold().split())
-    return any(spoken.startswith(beginning) for beginning in _BEGINNINGS)
+    """Whether an answer declines in the words the assistant is taught, whatever it says after them."""
+    return " ".join(text.replace("’", "'").casefold().split()).startswith(_BEGINNINGS)
