@@ -10,6 +10,8 @@ from workbench.core.errors import Unavailable
 from workbench.core.ids import new_id
 from workbench.core.jobs import Job
 from workbench.datasets.models import DatasetExample, DatasetVersion
+from workbench.datasets.rows import root_hash
+from workbench.datasets.verify import leaf_of_example
 from workbench.tuning.models import Adapter
 
 BASE = "sha256:" + "b" * 64
@@ -38,32 +40,31 @@ class FakeRuntime:
 def make_dataset(
     services: Services, project_id: str, contents: list[dict[str, str]], *, task: str = "triage", frozen: bool = True
 ) -> DatasetVersion:
+    rows = [
+        DatasetExample(
+            project_id=project_id, dataset_id="", position=position, content=content, leaf_hash="", trace_id="t",
+            response_id="r", person_id="p",
+        )
+        for position, content in enumerate(contents)
+    ]  # fmt: skip
+    for row in rows:
+        row.leaf_hash = leaf_of_example(row)
     with services.context.unit_of_work(WORKER) as work:
         dataset = DatasetVersion(
             project_id=project_id,
             name=f"Set {new_id()[-6:]}",
             number=1,
             task=task,
-            content_hash="sha256:" + "d" * 64,
+            content_hash=root_hash(row.leaf_hash for row in rows),
             rows=len(contents),
             train_rows=len(contents),
             created_by="test",
             frozen_at=now() if frozen else None,
         )
         work.add(dataset)
-        for position, content in enumerate(contents):
-            work.session.add(
-                DatasetExample(
-                    project_id=project_id,
-                    dataset_id=dataset.id,
-                    position=position,
-                    content=content,
-                    leaf_hash=f"{position:064x}",
-                    trace_id="t",
-                    response_id="r",
-                    person_id="p",
-                )
-            )
+        for row in rows:
+            row.dataset_id = dataset.id
+            work.session.add(row)
         return dataset
 
 

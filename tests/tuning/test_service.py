@@ -5,7 +5,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlmodel import select
+from sqlmodel import Session, select
 
 from tests.tuning.factories import (
     BASE,
@@ -24,6 +24,7 @@ from workbench.core.actors import Actor, Role
 from workbench.core.errors import InvalidInput, NotAllowed, NotFound
 from workbench.core.jobs import Job, list_jobs
 from workbench.core.recording import AuditOutbox
+from workbench.datasets.models import DatasetExample
 from workbench.identity.models import Project
 from workbench.tuning import queries
 
@@ -233,3 +234,14 @@ def test_an_adapter_altered_on_disk_is_not_gone_on_from(
     (services.context.artifacts.path(parent.content_hash) / "adapter.json").write_text("altered")
     with pytest.raises(InvalidInput, match="altered on disk"):
         _launch(services, project, actor, dataset.id, continue_from=parent.content_hash)
+
+
+def test_a_dataset_row_altered_in_the_database_is_refused(services: Services, project: Project, someone: Someone) -> None:
+    dataset = make_dataset(services, project.id, triage_contents())
+    with Session(services.context.database.writing) as session, session.begin():
+        row = session.exec(select(DatasetExample)).first()
+        assert row is not None
+        row.content = {**row.content, "label": "loans"}
+        session.add(row)
+    with pytest.raises(InvalidInput, match="Row 1 of .* was altered"):
+        _launch(services, project, someone(Role.ENGINEER), dataset.id)

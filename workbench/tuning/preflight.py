@@ -14,6 +14,7 @@ from workbench.core.errors import InvalidInput, WorkbenchError
 from workbench.core.unit_of_work import Context
 from workbench.datasets import queries as datasets
 from workbench.datasets.models import DatasetExample, DatasetVersion
+from workbench.datasets.verify import verify
 from workbench.golden.leaks import find_leaks
 from workbench.golden.queries import texts as golden_texts
 from workbench.identity.models import Project
@@ -109,7 +110,7 @@ def examine(
     )
     memory, basis = _memory(session, project_id, recipe, settings)
     found += [
-        _frozen(dataset),
+        _frozen(session, dataset),
         _rows(train, recipe),
         *_labels(session, project_id, labels, recipe),
         _golden(session, project_id, examples),
@@ -150,14 +151,18 @@ def _belongs(dataset: DatasetVersion, project_id: str, recipe: Recipe) -> Findin
     return Finding("Dataset", Level.OK, f"It is a dataset version for {recipe.task}.")
 
 
-def _frozen(dataset: DatasetVersion) -> Finding:
+def _frozen(session: Session, dataset: DatasetVersion) -> Finding:
     if dataset.frozen_at is None:
         return Finding(
             "Frozen", Level.STOP, "The dataset version is not frozen.", "Freeze it on the datasets page: a hash must name it."
         )
     if dataset.discarded_at is not None:
         return Finding("Frozen", Level.STOP, "The dataset version was discarded.", "Choose another version.")
-    return Finding("Frozen", Level.OK, "Its content is frozen under its hash.")
+    try:
+        verify(session, dataset)
+    except WorkbenchError as error:
+        return Finding("Frozen", Level.STOP, error.what, error.todo)
+    return Finding("Frozen", Level.OK, "Its content is frozen, and every row is what its hash names.")
 
 
 def _rows(train: Sequence[DatasetExample], recipe: Recipe) -> Finding:
