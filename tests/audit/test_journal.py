@@ -54,7 +54,7 @@ def test_a_reader_sees_events_from_any_place_on(tmp_path: Path) -> None:
         assert seqs == list(range(first, 13))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_group_torn_anywhere_by_a_crash_leaves_a_ledger_that_goes_on(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject

@@ -9,13 +9,21 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.audit.factories import KEY, a_ledger, acts, an_act
 from workbench.audit import merkle, verify
 from workbench.audit.journal import Journal
 from workbench.audit.verify import verify_home
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One ledger for the tests that put back what they change."""
+    folder = tmp_path_factory.mktemp("ledger")
+    a_ledger(folder)
+    return folder
 
 
 def segment_files(folder: Path) -> list[Path]:
@@ -50,20 +58,23 @@ def test_a_folder_without_a_ledger_does_not_verify(tmp_path: Path) -> None:
     assert "holds no ledger" in report.reason
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.data())
-def test_any_flipped_byte_of_any_segment_is_found(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    folder = tmp_path_factory.mktemp("ledger")
-    a_ledger(folder)
-    path = data.draw(st.sampled_from(segment_files(folder)))
-    content = bytearray(path.read_bytes())
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_any_flipped_byte_of_any_segment_is_found(ledger: Path, data: st.DataObject) -> None:
+    path = data.draw(st.sampled_from(segment_files(ledger)))
+    untouched = path.read_bytes()
+    content = bytearray(untouched)
     place = data.draw(st.integers(0, len(content) - 1))
     content[place] ^= data.draw(st.integers(1, 255))
     path.chmod(0o600)
     path.write_bytes(content)
-    report = verify_home(folder)
+    try:
+        report = verify_home(ledger)
+    finally:
+        path.write_bytes(untouched)
     assert not report.ok
     assert report.reason
+    assert verify_home(ledger).ok
 
 
 def test_the_first_changed_event_is_named(tmp_path: Path) -> None:
@@ -187,18 +198,19 @@ def test_a_checkpoint_kept_outside_still_holds_after_the_ledger_grew(tmp_path: P
 
 
 @given(position=st.integers(0, 10_000), change=st.integers(1, 255))
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_a_flipped_byte_of_the_signed_text_is_found(
-    tmp_path_factory: pytest.TempPathFactory, position: int, change: int
-) -> None:
-    folder = tmp_path_factory.mktemp("ledger")
-    a_ledger(folder, groups=(3,))
-    path = folder / "head.checkpoint"
-    content = bytearray(path.read_bytes())
-    signed_text = content.index(b"\n\n")
-    content[position % signed_text] ^= change
+@settings(max_examples=40, deadline=None)
+def test_a_flipped_byte_of_the_signed_text_is_found(ledger: Path, position: int, change: int) -> None:
+    path = ledger / "head.checkpoint"
+    untouched = path.read_bytes()
+    content = bytearray(untouched)
+    content[position % content.index(b"
+
+")] ^= change
     path.write_bytes(content)
-    assert not verify_home(folder).ok
+    try:
+        assert not verify_home(ledger).ok
+    finally:
+        path.write_bytes(untouched)
 
 
 def test_a_half_written_last_line_is_no_event_and_no_fault(tmp_path: Path) -> None:

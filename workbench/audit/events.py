@@ -6,6 +6,7 @@ import json
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 from workbench.audit.merkle import leaf_hash
@@ -49,7 +50,7 @@ class Event:
 
         Source: RFC 8785.
         """
-        return canonical_bytes(
+        data = canonical_bytes(
             {
                 "format": FORMAT,
                 "seq": self.seq,
@@ -65,6 +66,8 @@ class Event:
                 "command_id": self.command_id,
             }
         )
+        self.__dict__["leaf"] = leaf_hash(data)
+        return data
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Event:
@@ -77,7 +80,7 @@ class Event:
         try:
             if value["format"] != FORMAT:
                 raise ValueError(f"event format {value['format']!r} is not known to this version")
-            return cls(
+            event = cls(
                 seq=value["seq"],
                 prev_hash=value["prev_hash"],
                 event_id=value["event_id"],
@@ -95,10 +98,12 @@ class Event:
             )
         except (KeyError, TypeError) as error:
             raise ValueError(f"not a ledger event: {error!r}") from error
+        event.__dict__["leaf"] = leaf_hash(data)
+        return event
 
-    @property
+    @cached_property
     def leaf(self) -> bytes:
-        """This event's leaf in the Merkle tree, 32 bytes; the next event names it as `prev_hash`."""
+        """This event's leaf in the Merkle tree, 32 bytes: over the bytes it was read from, or else those it has."""
         return leaf_hash(self.to_bytes())
 
 

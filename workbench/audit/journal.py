@@ -98,12 +98,12 @@ class Journal:
         for seq, row in enumerate(rows, self.size + 1):
             event = seal(row, seq, prev_hash)
             line = event.to_bytes()
-            prev_hash = leaf_hash(line).hex()
+            prev_hash = event.leaf.hex()
             events.append(event)
             lines.append(line)
         self._writer.append(lines)
-        for line in lines:
-            self._grow(leaf_hash(line))
+        for event in events:
+            self._grow(event.leaf)
         self._write_head()
         self._writer.close_full_segment()
         return events
