@@ -64,11 +64,10 @@ class TextBuffer:
 
     def _held_back(self) -> int:
         """How many characters at the end may still change."""
-        if self.text.endswith("\N{REPLACEMENT CHARACTER}"):
-            return len(self.text) - len(self.text.rstrip("\N{REPLACEMENT CHARACTER}"))
+        whole = self.text.rstrip("\N{REPLACEMENT CHARACTER}")
         longest = 0
         for stop in self._stop:
             for size in range(1, len(stop)):
-                if self.text.endswith(stop[:size]):
+                if whole.endswith(stop[:size]):
                     longest = max(longest, size)
-        return longest
+        return len(self.text) - len(whole) + longest
