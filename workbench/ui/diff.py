@@ -1,47 +1,49 @@
-"""Two texts side by side, with the words that differ marked."""
+"""Word by word: what was taken out of a text and what was put in."""
 
 import html
 import re
+from dataclasses import dataclass
 from difflib import SequenceMatcher
+from typing import Literal
 
 import streamlit as st
 
-_PIECE = re.compile(r"\s+|\w+|[^\w\s]")
-_MARKS = {"removed": "background:rgba(189,75,75,.22);text-decoration:none", "added": "background:rgba(60,141,90,.24)"}
+_TOKENS = re.compile(r"\s+|\S+")
 
 
-def side_by_side(before: str, after: str, *, before_title: str, after_title: str) -> None:
-    """Both texts as plain text; what only the first says in red, what only the second says in green."""
-    left, right = marked(before, after)
-    st.html(
-        '<div style="display:grid;grid-template-columns:1fr 1fr;gap:1rem">'
-        f"{_column(before_title, left)}{_column(after_title, right)}</div>"
-    )
+@dataclass(frozen=True)
+class Segment:
+    """A stretch of text that is the same in both, only in the older one, or only in the newer one."""
+
+    kind: Literal["same", "removed", "added"]
+    text: str
 
 
-def marked(before: str, after: str) -> tuple[str, str]:
-    """Both texts as escaped HTML with their different words marked."""
-    old, new = _PIECE.findall(before), _PIECE.findall(after)
-    left: list[str] = []
-    right: list[str] = []
+def word_diff(before: str, after: str) -> list[Segment]:
+    """The two texts as one row of segments. Same and removed spell `before`; same and added spell `after`."""
+    old, new = _TOKENS.findall(before), _TOKENS.findall(after)
+    segments: list[Segment] = []
     for kind, a, b, c, d in SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        left.append(_piece("".join(old[a:b]), "del" if kind != "equal" else ""))
-        right.append(_piece("".join(new[c:d]), "ins" if kind != "equal" else ""))
-    return "".join(left), "".join(right)
+        if kind == "equal":
+            segments.append(Segment("same", "".join(old[a:b])))
+            continue
+        if b > a:
+            segments.append(Segment("removed", "".join(old[a:b])))
+        if d > c:
+            segments.append(Segment("added", "".join(new[c:d])))
+    return segments
 
 
-def _piece(text: str, tag: str) -> str:
-    safe = html.escape(text)
-    if not tag or not text:
-        return safe
-    return (
-        f'<{tag} style="{_MARKS["removed" if tag == "del" else "added"]};text-decoration:none;border-radius:3px">{safe}</{tag}>'
+def show(before: str, after: str) -> None:
+    """Draw it: removed is struck through, added is underlined, so that colour is not needed to tell them apart."""
+    tags = {"same": "span", "removed": "del", "added": "ins"}
+    styles = {
+        "same": "",
+        "removed": "background:rgba(192,57,43,.2)",
+        "added": "background:rgba(46,139,87,.22);text-underline-offset:3px",
+    }
+    body = "".join(
+        f'<{tags[part.kind]} style="{styles[part.kind]}">{html.escape(part.text)}</{tags[part.kind]}>'
+        for part in word_diff(before, after)
     )
-
-
-def _column(title: str, body: str) -> str:
-    return (
-        f'<div><div style="opacity:.65;font-size:.9em;margin-bottom:.25rem">{html.escape(title)}</div>'
-        '<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.55">'
-        f"{body or '<i>nothing</i>'}</div></div>"
-    )
+    st.html(f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.55">{body}</div>')
