@@ -219,7 +219,7 @@ class Planner:
 
     def _reactions(self, turn: Turn) -> list[tuple[str, str, str]]:
         """What the customer says next: (kind, text, answer)."""
-        draw = self.random.random()
+        draw = self.random.random() * {"en": 0.7, "es": 1.9, "vi": 2.6}[turn.language]
         if turn.quality in ("good", "weak"):
             own = self.by_key[turn.question.key].further.get(turn.language, []) if turn.question and turn.question.key else []
             if own and draw < 0.5:
