@@ -34,16 +34,37 @@ def word_diff(before: str, after: str) -> list[Segment]:
     return segments
 
 
+_STYLES = {
+    "same": "",
+    "removed": "background:rgba(192,57,43,.2)",
+    "added": "background:rgba(46,139,87,.22);text-underline-offset:3px",
+}
+_TAGS = {"same": "span", "removed": "del", "added": "ins"}
+
+
 def show(before: str, after: str) -> None:
     """Draw it: removed is struck through, added is underlined, so that colour is not needed to tell them apart."""
-    tags = {"same": "span", "removed": "del", "added": "ins"}
-    styles = {
-        "same": "",
-        "removed": "background:rgba(192,57,43,.2)",
-        "added": "background:rgba(46,139,87,.22);text-underline-offset:3px",
-    }
-    body = "".join(
-        f'<{tags[part.kind]} style="{styles[part.kind]}">{html.escape(part.text)}</{tags[part.kind]}>'
-        for part in word_diff(before, after)
-    )
+    body = "".join(_marked(part) for part in word_diff(before, after))
     st.html(f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.55">{body}</div>')
+
+
+def side_by_side(before: str, after: str, *, before_title: str, after_title: str) -> None:
+    """Both texts as plain text beside each other, each with the words marked that only it has."""
+    parts = word_diff(before, after)
+    left = "".join(_marked(part) for part in parts if part.kind != "added")
+    right = "".join(_marked(part) for part in parts if part.kind != "removed")
+    st.html(
+        '<div style="display:grid;grid-template-columns:1fr 1fr;gap:1rem">'
+        f"{_column(before_title, left)}{_column(after_title, right)}</div>"
+    )
+
+
+def _marked(part: Segment) -> str:
+    return f'<{_TAGS[part.kind]} style="{_STYLES[part.kind]}">{html.escape(part.text)}</{_TAGS[part.kind]}>'
+
+
+def _column(title: str, body: str) -> str:
+    return (
+        f'<div><div style="opacity:.65;font-size:.9em;margin-bottom:.25rem">{html.escape(title)}</div>'
+        f'<div style="white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.55">{body or "<i>nothing</i>"}</div></div>'
+    )

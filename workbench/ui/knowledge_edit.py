@@ -129,6 +129,7 @@ def forget_note() -> None:
 def _fields(form_id: str, content: EntryContent, review_at: datetime | None) -> tuple[EntryContent, datetime | None, str]:
     title = st.text_input("Title", value=content.title, key=f"knowledge_title_{form_id}", max_chars=200)
     text = st.text_area("Text", value=content.text, key=f"knowledge_text_{form_id}", height=170)
+    reason = st.text_input("Why", key=f"knowledge_reason_{form_id}", placeholder="what was wrong or what changed")
     columns = st.columns(4)
     kinds = list(dict.fromkeys([*KINDS, content.kind]))
     kind = columns[0].selectbox("Kind", kinds, index=kinds.index(content.kind), key=f"knowledge_kind_{form_id}")
@@ -152,7 +153,6 @@ def _fields(form_id: str, content: EntryContent, review_at: datetime | None) -> 
         "Source", value=content.source, key=f"knowledge_source_{form_id}", placeholder="document and section"
     )
     tags = st.text_input("Tags, separated by commas", value=", ".join(content.tags), key=f"knowledge_tags_{form_id}")
-    reason = st.text_input("Why", key=f"knowledge_reason_{form_id}", placeholder="what was wrong or what changed")
     made = replace(
         content,
         title=title or "",

@@ -9,9 +9,8 @@ from workbench.knowledge.models import RiskTier
 from workbench.knowledge.queries import EntryState, EntryStatus
 from workbench.ui import page
 
-PAGE_SIZE = 15
+PAGE_SIZE = 18
 STATE_COLOURS = {"live": "green", "stale": "orange", "draft": "blue", "retired": "gray"}
-RISK_COLOURS = {"low": "gray", "medium": "gray", "high": "red"}
 _STATES = {"live": "live", "stale": "past review", "draft": "draft waiting", "retired": "retired"}
 
 
@@ -85,23 +84,30 @@ def rows(entries: list[EntryStatus], opened: str | None) -> None:
 
 
 def _row(entry: EntryStatus, *, is_open: bool) -> None:
-    current = entry.current
-    with st.container(border=is_open, gap="xxsmall", key=f"knowledge_row_{entry.entry.id}"):
+    marked = f"**{page.escape_markdown(entry.current.title)}**" if is_open else page.escape_markdown(entry.current.title)
+    with st.container(
+        horizontal=True,
+        gap="xsmall",
+        vertical_alignment="center",
+        horizontal_alignment="distribute",
+        key=f"knowledge_row_{entry.entry.id}",
+    ):
         st.button(
-            page.escape_markdown(current.title),
+            marked,
             key=f"knowledge_open_{entry.entry.key}",
             type="tertiary",
             on_click=_open,
             args=(entry.entry.key,),
+            help=entry.entry.key,
         )
-        with st.container(horizontal=True, gap="xsmall", vertical_alignment="center"):
-            badges(entry)
-            page.plain(entry.entry.key, muted=True, mono=True)
+        with st.container(horizontal=True, gap="xsmall", width="content"):
+            badges(entry, quiet=True)
 
 
-def badges(entry: EntryStatus) -> None:
-    """State, risk where it is high, and language, as small marks."""
-    st.badge(_STATES[entry.state], color=STATE_COLOURS[entry.state])  # type: ignore[arg-type]
+def badges(entry: EntryStatus, *, quiet: bool = False) -> None:
+    """State, risk where it is high, and language, as small marks; `quiet` leaves out what is as usual."""
+    if not (quiet and entry.state is EntryState.LIVE):
+        st.badge(_STATES[entry.state], color=STATE_COLOURS[entry.state])  # type: ignore[arg-type]
     if entry.draft is not None and entry.live is not None:
         st.badge("draft waiting", color="blue")
     if entry.current.risk_tier == RiskTier.HIGH:
