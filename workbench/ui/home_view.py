@@ -3,18 +3,21 @@
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from workbench.core.actors import Permission
-from workbench.core.jobs import JobState, list_jobs
+from workbench.core.errors import WorkbenchError
+from workbench.core.jobs import Job, JobState, list_jobs
+from workbench.core.runtime_client import RuntimeClient
 from workbench.core.settings import REPOSITORY
 from workbench.monitoring.overview import LoopNumbers, Waiting
 from workbench.ui import charts, page
 from workbench.ui.guard import Visit
 
 _PAGES = REPOSITORY / "pages"
-_PREPARING = ("convert_base", "demo_incumbent")
+_PREPARING = ("demo_incumbent",)
 
 
 def page_file(name: str) -> Path:
@@ -82,20 +85,50 @@ def _release_words(numbers: LoopNumbers) -> str:
     return f"live since {page.moment(numbers.live_since)}{waiting}"
 
 
-@st.fragment(run_every=2)
 def preparations(visit: Visit) -> None:
     """While a first start converts the model and trains the first adapter: how far it is."""
+    if _unprepared(visit):
+        _preparing(visit)
+
+
+def _unprepared(visit: Visit) -> list[Job]:
     with visit.read() as session:
-        running = [
-            job for job in list_jobs(session, visit.project.id, kinds=_PREPARING, limit=6) if job.state != JobState.SUCCEEDED
-        ]
-    for job in running:
+        jobs = list_jobs(session, visit.project.id, kinds=_PREPARING, limit=6)
+    return [job for job in jobs if job.state != JobState.SUCCEEDED]
+
+
+@st.fragment(run_every=2)
+def _preparing(visit: Visit) -> None:
+    jobs = _unprepared(visit)
+    if not jobs:
+        st.rerun()
+    base = _base_model(visit)
+    if base.get("state") == "converting":
+        words = f"Converting the base model, once: {base.get('stage', 'starting')}"
+        st.progress(float(base.get("progress", 0.0)), text=page.escape_markdown(words))
+    elif base.get("state") == "failed":
+        st.error(f"The base model cannot be used. {page.escape_markdown(str(base.get('reason', '')))}")
+    for job in jobs:
         if job.status.is_terminal:
             st.error(f"{page.escape_markdown(job.title)} ended as {job.state}. {page.escape_markdown(job.error or '')}")
-            continue
-        done, total = job.progress.get("done") or 0, job.progress.get("total") or 0
-        words = str(job.progress.get("message") or ("Waits for its turn" if job.status is JobState.QUEUED else "Starting"))
-        st.progress(min(1.0, done / total) if total else 0.0, text=page.escape_markdown(f"{job.title}: {words}"))
+        else:
+            st.progress(0.0 if job.status is JobState.QUEUED else 0.5, text=page.escape_markdown(_job_words(job)))
+
+
+def _job_words(job: Job) -> str:
+    if job.status is JobState.QUEUED:
+        return f"{job.title}: waits for its turn"
+    return f"{job.title}: {job.progress.get('message') or 'under way, about two minutes the first time'}"
+
+
+def _base_model(visit: Visit) -> dict[str, Any]:
+    runtime = RuntimeClient(visit.context.settings)
+    try:
+        return dict(runtime.health()["base"])
+    except WorkbenchError:
+        return {}
+    finally:
+        runtime.close()
 
 
 def bring_your_own(visit: Visit) -> None:

@@ -1,8 +1,8 @@
 """Loads the demo project through the doors a customer would use, and prepares its first release.
 
-`load` brings in people, traces, feedback, knowledge, golden sets and earlier responses, and queues two jobs: the base
-model is converted, then the incumbent triage adapter is trained on the data from before the planted confusions appeared
-and released as version 1 by the demo people. Every act is theirs, and in the ledger as such.
+`load` brings in people, traces, feedback, knowledge, golden sets and earlier responses, and queues the job that trains the
+incumbent triage adapter on the data from before the planted confusions appeared and, once the runtime has converted the base
+model, releases both as version 1. Every act is the demo people's, and in the ledger as such.
 """
 
 import json
@@ -257,7 +257,6 @@ def _queue_preparation(context: Context, project: Project, people: dict[str, Act
     with context.unit_of_work(people["engineer"]) as work:
         if work.once("demo:preparation") is not None:
             return
-        enqueue(work, kind="convert_base", title="Convert the base model", spec={}, project_id=project.id)
         enqueue(
             work, kind="demo_incumbent", title="Prepare the first release", spec={"step": "train", "before": before},
             project_id=project.id,
