@@ -74,6 +74,17 @@ def base_model_name(settings: Settings, name: str) -> str | None:
     return None if card is None else card.parent.name
 
 
+def base_models(settings: Settings) -> dict[str, str]:
+    """Hash → name of every base model on this machine."""
+    found: dict[str, str] = {}
+    for card in sorted(settings.folder("models").glob(f"*/{_CARD}")):
+        try:
+            found[str(json.loads(card.read_text(encoding="utf-8"))["content_hash"])] = card.parent.name
+        except (ValueError, KeyError):
+            continue
+    return found
+
+
 def _card_of(settings: Settings, name: str) -> Path | None:
     for card in sorted(settings.folder("models").glob(f"*/{_CARD}")):
         try:

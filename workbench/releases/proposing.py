@@ -1,7 +1,7 @@
 """Making a release from a candidate: its manifest, its evidence, its makers."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlmodel import Session, col, func, select
@@ -9,6 +9,7 @@ from sqlmodel import Session, col, func, select
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, Unavailable
 from workbench.core.unit_of_work import Context, UnitOfWork
+from workbench.evaluation.models import Comparison
 from workbench.identity.models import Project
 from workbench.knowledge.policy import CorpusPolicy
 from workbench.knowledge.queries import head
@@ -37,6 +38,45 @@ def incumbent_of(context: Context, session: Session, project_id: str, channel: s
         return None
 
 
+@dataclass(frozen=True)
+class Assessment:
+    """What a candidate would change, and what speaks for it, before anything is stored."""
+
+    incumbent: LiveRelease | None
+    changed: list[Slot]
+    comparisons: list[Comparison]
+    evidence: list[Evidence]
+    unproven: list[Slot]
+    """Changed slots that no comparison with what is live speaks for."""
+
+    @property
+    def failed(self) -> bool:
+        """Whether nobody could approve it."""
+        return any(item.verdict == "FAIL" for item in self.evidence)
+
+    @property
+    def needs_explanation(self) -> bool:
+        """Whether its proposer has to say why it is proposed all the same."""
+        return any(item.verdict != "PASS" for item in self.evidence) or bool(self.unproven and self.incumbent)
+
+
+def assess(
+    context: Context, session: Session, candidate: ServingConfiguration, *, comparison_ids: Sequence[str], channel: str
+) -> Assessment:
+    """Look at a candidate as `make_release` will.
+
+    Raises:
+        NotFound, Conflict, InvalidInput: a named comparison cannot be evidence.
+        IntegrityError: what is live does not verify.
+    """
+    incumbent = incumbent_of(context, session, candidate.project_id, channel)
+    before = incumbent.configuration if incumbent else None
+    changed = changed_slots(candidate, before)
+    comparisons = gather(session, candidate=candidate, incumbent=before, changed=changed, named=comparison_ids)
+    evidence = [as_evidence(comparison, incumbent=before, changed=changed) for comparison in comparisons]
+    return Assessment(incumbent, changed, comparisons, evidence, unproven_slots(changed, evidence))
+
+
 def make_release(
     context: Context,
     work: UnitOfWork,
@@ -62,19 +102,15 @@ def make_release(
     candidate = replace(candidate, corpus_commit=None, release_id=None, manifest_hash=None)
     project = work.get(Project, candidate.project_id, lock=True)
     session = work.session
-    incumbent = incumbent_of(context, session, project.id, channel)
-    before = incumbent.configuration if incumbent else None
-    changed = changed_slots(candidate, before)
+    found = assess(context, session, candidate, comparison_ids=comparison_ids, channel=channel)
+    incumbent, changed = found.incumbent, found.changed
     in_force = incumbent.release.corpus_policy if incumbent else CorpusPolicy()
     publish = publish or in_force
     if incumbent is not None and not changed and publish == in_force:
         raise InvalidInput("That is what is live already.", todo="Choose another component in at least one slot.")
     adapters = adapters_of(session, candidate)
     by_hash(session, project.id, candidate.prompt_version)
-    comparisons = gather(session, candidate=candidate, incumbent=before, changed=changed, named=comparison_ids)
-    evidence = [as_evidence(comparison, incumbent=before, changed=changed) for comparison in comparisons]
-    unproven = unproven_slots(changed, evidence)
-    _validate_exceptions_are_explained(evidence, unproven, despite, first=incumbent is None)
+    _validate_exceptions_are_explained(found, despite)
     hashes = {"generator_adapter": candidate.generator_adapter, "triage_adapter": candidate.triage_adapter}
     makers_of = [adapters[name] for slot, name in hashes.items() if slot in changed and name is not None]
     proposal = Proposal(
@@ -88,9 +124,9 @@ def make_release(
         publish=publish,
         parent=incumbent.release.manifest_hash if incumbent else None,
         changed=changed,
-        evidence=evidence,
-        unproven={slot: despite.strip() or NO_INCUMBENT for slot in unproven},
-        makers=makers(work.actor, comparisons, makers_of),
+        evidence=found.evidence,
+        unproven={slot: despite.strip() or NO_INCUMBENT for slot in found.unproven},
+        makers=makers(work.actor, found.comparisons, makers_of),
         reason=reason.strip(),
         despite=despite.strip(),
         proposed_at=now().isoformat(),
@@ -115,25 +151,22 @@ def make_release(
     return release, True
 
 
-def _validate_exceptions_are_explained(
-    evidence: Sequence[Evidence], unproven: Sequence[Slot], despite: str, *, first: bool
-) -> None:
-    if despite.strip():
+def _validate_exceptions_are_explained(found: Assessment, despite: str) -> None:
+    if despite.strip() or not found.needs_explanation:
         return
-    short = sorted({item.verdict for item in evidence if item.verdict != "PASS"})
+    short = sorted({item.verdict for item in found.evidence if item.verdict != "PASS"})
     if short:
         raise InvalidInput(
             f"A comparison of this candidate says {' and '.join(short)}.",
             why="Approvers have to know why it is proposed all the same.",
             todo="Write the reason.",
         )
-    if unproven and not first:
-        named = " and ".join(SLOT_NAMES[slot] for slot in unproven)
-        raise InvalidInput(
-            f"No comparison against what is live now speaks for the {named}.",
-            why="A release rests on evidence.",
-            todo="Run a comparison against the live release, or write why there is none.",
-        )
+    named = " and ".join(SLOT_NAMES[slot] for slot in found.unproven)
+    raise InvalidInput(
+        f"No comparison against what is live now speaks for the {named}.",
+        why="A release rests on evidence.",
+        todo="Run a comparison against the live release, or write why there is none.",
+    )
 
 
 def _next_number(session: Session, project_id: str) -> int:
