@@ -20,7 +20,7 @@ from workbench.runtime.classification import Classifier
 from workbench.runtime.devices import choose_device, use_threads
 from workbench.runtime.embedding import Embedder
 from workbench.runtime.generation import Generator
-from workbench.runtime.index import KnowledgeIndex
+from workbench.runtime.index import KnowledgeIndex, forget_clients
 
 log = logging.getLogger(__name__)
 Thing = TypeVar("Thing")
@@ -199,6 +199,7 @@ class Engine:
             log.exception("the knowledge index is damaged; making it again")
             broken = folder.with_name(f"damaged-{now():%Y%m%dT%H%M%S}")
             shutil.move(folder, broken)
+            forget_clients()
             return open_index()
 
     def _load_classifier(self) -> Classifier:

@@ -132,9 +132,7 @@ class KnowledgeIndex:
             self._client.delete_collection(self.name)
             if not self._url:
                 self._client.close()
-                from chromadb.api.shared_system_client import SharedSystemClient
-
-                SharedSystemClient.clear_system_cache()
+                forget_clients()
                 shutil.rmtree(self._folder)
                 self._client = self._connect()
             self._collection = self._open()
@@ -184,3 +182,10 @@ class KnowledgeIndex:
         return self._client.get_or_create_collection(
             self.name, configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
         )
+
+
+def forget_clients() -> None:
+    """Let Chroma forget what it opened: it keeps one system a folder, also after its files were moved or could not be read."""
+    from chromadb.api.shared_system_client import SharedSystemClient
+
+    SharedSystemClient.clear_system_cache()
