@@ -1,6 +1,5 @@
 """Write a migration for what the models say and the newest migration does not: make_migration.py "what changed"."""
 
-import re
 import sys
 import tempfile
 from pathlib import Path
@@ -22,8 +21,7 @@ def main(message: str) -> None:
         existing = list((Path(config.get_main_option("script_location") or "") / "versions").glob("0*.py"))
         with database.migrating() as engine, engine.connect() as connection:
             config.attributes["connection"] = connection
-            slug = re.sub(r"\W+", "_", message.lower()).strip("_")[:40]
-            command.revision(config, message, autogenerate=True, rev_id=f"{len(existing) + 1:04}_{slug}")
+            command.revision(config, message, autogenerate=True, rev_id=f"{len(existing) + 1:04}")
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from typing import IO, Any
 
 import httpx
 
+from workbench.audit.locks import hold_web_lock
 from workbench.core.clock import now
 from workbench.core.errors import Conflict, Unavailable, WorkbenchError
 from workbench.core.runtime_client import RuntimeClient
@@ -47,6 +48,7 @@ def preflight(settings: Settings) -> None:
         raise Unavailable(
             f"The home {settings.home} cannot be written.", why=f"{error.strerror}.", todo="Choose another with --home."
         ) from error
+    hold_web_lock(settings).release()
     free = shutil.disk_usage(settings.home).free // 1_000_000
     if free < settings.minimum_free_mb:
         raise Unavailable(

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import JSON, Engine, create_engine, event, text
+from sqlalchemy import JSON, BigInteger, Engine, Integer, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.pool import NullPool, QueuePool
 from sqlmodel import Session, SQLModel
@@ -30,6 +30,9 @@ TRACES = "traces"
 
 JsonColumn = JSON().with_variant(JSONB(), "postgresql")
 """Column type for JSON values. Assign a new value to change it; changes inside the value are not tracked."""
+
+RowId = BigInteger().with_variant(Integer(), "sqlite")
+"""Column type for row numbers; SQLite numbers rows by itself only in an INTEGER primary key."""
 
 _BUSY_MILLISECONDS = 15_000
 

@@ -4,18 +4,15 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Index, Integer
+from sqlalchemy import BigInteger, Index
 from sqlmodel import Field, SQLModel, UniqueConstraint
 
 from workbench.core.clock import UtcDateTime, now
-from workbench.core.database import TRACES, JsonColumn
+from workbench.core.database import TRACES, JsonColumn, RowId
 from workbench.core.ids import new_id
 
 NANOS = 1_000_000_000
 """Money is stored as an integer of 1e-9 currency units; a nanodollar is below the price of one token."""
-
-RowId = BigInteger().with_variant(Integer(), "sqlite")
-"""An increasing 64-bit row number; SQLite only autoincrements the type INTEGER."""
 
 
 class Span(SQLModel, table=True):

@@ -3,8 +3,11 @@
 from typing import Any
 
 from alembic import context
+from sqlalchemy import JSON, BigInteger
 from sqlmodel import SQLModel
+from sqlmodel.sql.sqltypes import AutoString
 
+from workbench.core.clock import UtcDateTime
 from workbench.core.database import TRACES
 
 connection = context.config.attributes["connection"]
@@ -17,7 +20,21 @@ def _ours(name: str | None, kind: str, parents: Any) -> bool:
     return not (kind == "table" and name is not None and "_fts" in name)
 
 
+def _render(kind: str, item: Any, autogenerate: Any) -> str | bool:
+    """Our own column types by their short names, so that a migration reads well."""
+    if kind == "type" and isinstance(item, UtcDateTime):
+        return "UtcDateTime()"
+    if kind == "type" and isinstance(item, AutoString):
+        return "sa.String()"
+    if kind == "type" and isinstance(item, JSON):
+        return "JsonColumn"
+    if kind == "type" and isinstance(item, BigInteger) and item._variant_mapping:
+        return "RowId"
+    return False
+
+
 context.configure(
+    render_item=_render,
     connection=connection,
     target_metadata=SQLModel.metadata,
     include_schemas=True,

@@ -1,11 +1,10 @@
 """${message}"""
 
 import sqlalchemy as sa
-import sqlmodel
 from alembic import op
 
-import workbench.core.clock
-${imports if imports else ""}
+from workbench.core.clock import UtcDateTime
+from workbench.core.database import JsonColumn, RowId
 
 revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
