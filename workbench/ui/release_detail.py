@@ -190,26 +190,32 @@ def _promote(visit: Visit, release: Release, live: LiveRelease | None) -> None:
     reason = st.text_input("Why now (optional)", key=f"releases_promote_reason_{release.id}")
     if st.button("Promote now", type="primary", key="releases_promote_now"):
         number = pointer.number if pointer else 0
+        moved = None
         with page.acting(f"{release.title} is live."), st.spinner("Checking components and signatures…"):
-            visit.services.releases.promote(
+            moved = visit.services.releases.promote(
                 visit.actor,
                 release.id,
                 reason=reason,
                 expected_move=number,
                 command_id=f"promote:{release.id}:{PRODUCTION}:{number}",
             )
+        if moved is not None:
             st.rerun()
 
 
 @st.dialog("Withdraw a release")
 def _withdraw(visit: Visit, release: Release) -> None:
     page.plain(f"{release.title} can then never be approved or promoted. This cannot be undone; it can be proposed again.")
-    reason = st.text_input("Why", key=f"releases_withdraw_reason_{release.id}")
-    if st.button("Withdraw it", type="primary", key="releases_withdraw_now", disabled=not reason.strip()):
+    with st.form("releases_withdraw", border=False):
+        reason = st.text_input("Why", key=f"releases_withdraw_reason_{release.id}")
+        sent = st.form_submit_button("Withdraw it", type="primary", key="releases_withdraw_now")
+    if sent:
+        withdrawn = None
         with page.acting(f"{release.title} is withdrawn."):
-            visit.services.releases.withdraw(
+            withdrawn = visit.services.releases.withdraw(
                 visit.actor, release.id, reason=reason, command_id=f"withdraw:{release.id}:{visit.actor.id}"
             )
+        if withdrawn is not None:
             st.rerun()
 
 

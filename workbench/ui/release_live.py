@@ -10,7 +10,7 @@ from workbench.releases.manifest import SLOTS
 from workbench.releases.models import PRODUCTION, Release
 from workbench.releases.note import release_note
 from workbench.releases.verify import LiveRelease, live
-from workbench.ui import links, page, release_parts
+from workbench.ui import page, release_parts
 from workbench.ui.guard import Visit
 
 
@@ -119,11 +119,14 @@ def _roll_back(visit: Visit, found: LiveRelease | None) -> None:
     else:
         page.plain(f"{target.title} answers again at once.")
     st.caption("Published knowledge stays as it is: it has its own pointer, on the Knowledge page.")
-    reason = st.text_input("Why", key="releases_back_reason", placeholder="One sentence, such as: wrong fee in answers")
-    if st.button("Roll back now", type="primary", key="releases_back_now", disabled=not reason.strip()):
+    with st.form("releases_back", border=False):
+        reason = st.text_input("Why", key="releases_back_reason", placeholder="One sentence, such as: wrong fee in answers")
+        sent = st.form_submit_button("Roll back now", type="primary", key="releases_back_now")
+    if sent:
+        moved = None
         with page.acting(f"{target.title} answers again."):
             number = pointer.number if pointer else 0
-            visit.services.releases.rollback(
+            moved = visit.services.releases.rollback(
                 visit.actor,
                 visit.project.id,
                 reason=reason,
@@ -131,10 +134,8 @@ def _roll_back(visit: Visit, found: LiveRelease | None) -> None:
                 expected_move=number,
                 command_id=f"rollback:{visit.project.id}:{PRODUCTION}:{number}:{target.id}",
             )
+        if moved is not None:
             st.rerun()
-    if not reason.strip():
-        st.caption("Write why, then press Enter: the button opens.")
-    links.to("audit", "Every move is in the ledger")
 
 
 def _difference(visit: Visit, current: Release, target: Release) -> None:
