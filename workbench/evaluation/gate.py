@@ -48,11 +48,18 @@ class Decision:
 
 
 def decide(
-    pairs: Sequence[Pair], rule: Rule, *, must_not_candidate: int = 0, must_not_incumbent: int = 0, same_arms: bool = False
+    pairs: Sequence[Pair],
+    rule: Rule,
+    *,
+    rules: bool = True,
+    must_not_candidate: int = 0,
+    must_not_incumbent: int = 0,
+    same_arms: bool = False,
 ) -> Decision:
     """Apply the rule.
 
     Args:
+        rules: whether any case has a “must not state” rule; none has in triage.
         must_not_candidate, must_not_incumbent: cases in which the arm stated what must not be stated.
         same_arms: both arms are the same configuration, so that whatever is seen is chance.
 
@@ -67,7 +74,7 @@ def decide(
     not_inferior, inferior = found.low > -margin, found.high < -margin
     reasons = [
         _interval_reason(found, rule.margin_points, not_inferior, inferior),
-        *_must_not_reason(must_not_candidate, must_not_incumbent),
+        *([_must_not_reason(must_not_candidate, must_not_incumbent)] if rules else []),
         *_slice_reasons(worse_slices, rule),
     ]
     finding = _finding(found, not_inferior)
@@ -129,9 +136,9 @@ def _interval_reason(found: Difference, margin: float, not_inferior: bool, infer
     return f"Open: {interval}, which contains −{points(margin)}."
 
 
-def _must_not_reason(candidate: int, incumbent: int) -> list[str]:
+def _must_not_reason(candidate: int, incumbent: int) -> str:
     state = "Broken" if candidate > incumbent else "Holds"
-    return [f"{state}: “must not state” rules broken in {candidate} cases by the candidate, in {incumbent} by the incumbent."]
+    return f"{state}: “must not state” rules broken in {candidate} cases by the candidate, in {incumbent} by the incumbent."
 
 
 def _slice_reasons(worse: Sequence[Slice], rule: Rule) -> list[str]:

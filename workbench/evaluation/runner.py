@@ -5,7 +5,7 @@ A killed run goes on where it was: what is stored is not asked again.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
 
@@ -28,8 +28,8 @@ BATCH = {"answers": 16, "triage": 64}
 PATIENCE_SECONDS = 300.0
 """How long a runtime may be away, for example while it restarts, before the comparison fails."""
 
-Write = Callable[[], AbstractContextManager[UnitOfWork | tuple[UnitOfWork, Job]]]
-"""Opens a transaction that only commits while this attempt holds the job."""
+Write = Callable[[], AbstractContextManager[tuple[UnitOfWork, Job]]]
+"""Opens a transaction that only commits while this attempt holds the job (`JobStore.fenced`)."""
 
 
 def run(
@@ -72,7 +72,7 @@ def run(
     total = 2 * len(pairs)
     meter = _Meter(progress, done=total - sum(map(len, waiting.values())), total=total)
     respond = respond or (answering(context, runtime) if comparison.task == "answers" else classifying(runtime))
-    with _work(write) as work:
+    with write() as (work, _job):
         _mark_running(work, comparison_id)
     for arm, cases in waiting.items():
         configuration = ServingConfiguration.from_json(comparison.candidate if arm is Arm.CANDIDATE else comparison.incumbent)
@@ -89,11 +89,11 @@ def run(
             )
             if responses is None:
                 return {"stopped": True, "done": meter.done, "total": total}
-            with _work(write) as work:
+            with write() as (work, _job):
                 for case, response in zip(batch, responses, strict=True):
                     work.session.add(result_of(comparison, case, arm, response))
             meter.add(len(batch), f"{arm.value}: {name}")
-    with _work(write) as work:
+    with write() as (work, _job):
         decided = EvaluationService(context).store_verdict(work, comparison_id)
     return _summary(decided)
 
@@ -124,12 +124,6 @@ def _mark_running(work: UnitOfWork, comparison_id: str) -> None:
         comparison.state = "running"
         work.add(comparison)
         work.record("evaluation.started", subject=comparison, golden_set=comparison.golden_hash)
-
-
-@contextmanager
-def _work(write: Write) -> Iterator[UnitOfWork]:
-    with write() as entered:
-        yield entered[0] if isinstance(entered, tuple) else entered
 
 
 def _batches(cases: Sequence[GoldenCase], size: int) -> Iterator[Sequence[GoldenCase]]:

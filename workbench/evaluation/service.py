@@ -236,6 +236,7 @@ def decided(comparison: Comparison, pairs: Sequence[CasePair]) -> Decision:
             for case, candidate, incumbent in both
         ],
         Rule.from_json(comparison.rule),
+        rules=comparison.task == "answers",
         must_not_candidate=sum(breaks_a_rule(candidate.checks) for _case, candidate, _incumbent in both),
         must_not_incumbent=sum(breaks_a_rule(incumbent.checks) for _case, _candidate, incumbent in both),
         same_arms=queries.fingerprint(comparison.candidate, comparison.task)

@@ -1,5 +1,6 @@
 """The cases of a comparison: a table with filters, and one case with both answers side by side."""
 
+import html
 from typing import Any
 
 import pandas as pd
@@ -8,7 +9,7 @@ import streamlit as st
 from workbench.evaluation.models import CaseResult, Comparison
 from workbench.evaluation.queries import CasePair
 from workbench.golden.formats import text_of
-from workbench.ui import diff, page
+from workbench.ui import charts, diff, page
 
 _FILTERS = {
     "All": None,
@@ -96,16 +97,17 @@ def _row(comparison: Comparison, pair: CasePair) -> dict[str, Any]:
     value: dict[str, Any] = {
         "Case": pair.case.position + 1,
         "Outcome": _OUTCOMES[pair.outcome],
-        "Language": pair.case.tags.get("language", ""),
-        "Intent": pair.case.tags.get("intent", ""),
-        "Asked": text_of(pair.case.content) or "erased",
     }
+    if comparison.task == "answers":
+        value["Candidate score"] = pair.candidate.score if pair.candidate else None
+        value["Incumbent score"] = pair.incumbent.score if pair.incumbent else None
+    value["Asked"] = text_of(pair.case.content) or "erased"
     if comparison.task == "triage":
         value["Expected"] = pair.case.content.get("label", "")
     for title, row in (("Candidate", pair.candidate), ("Incumbent", pair.incumbent)):
         value[title] = row.output if row else ""
-        if comparison.task == "answers":
-            value[f"{title} score"] = row.score if row else None
+    value["Language"] = pair.case.tags.get("language", "")
+    value["Intent"] = pair.case.tags.get("intent", "")
     return value
 
 
@@ -116,8 +118,7 @@ def _case(comparison: Comparison, pair: CasePair) -> None:
             st.markdown(f"**Case {case.position + 1}**")
             colour = {"gained": "green", "lost": "red"}.get(pair.outcome, "gray")
             st.badge(_OUTCOMES[pair.outcome], color=colour)  # type: ignore[arg-type]
-            for tag, value in case.tags.items():
-                page.plain(f"{tag}: {value}", muted=True)
+            page.plain(", ".join(f"{tag}: {value}" for tag, value in case.tags.items() if tag != "id"), muted=True)
         page.plain(text_of(case.content) or "This case was erased.")
         if pair.incumbent is None or pair.candidate is None:
             st.caption("Not both arms have run this case yet.")
@@ -151,11 +152,16 @@ _CHECKS = {
 
 
 def _checks(row: CaseResult) -> None:
+    lines = []
     for check in row.checks:
-        sign = ":green[:material/check:]" if check["ok"] else ":red[:material/close:]"
+        sign, colour, spoken = ("✓", charts.GOOD, "holds") if check["ok"] else ("✕", charts.BAD, "broken")
         kind = _CHECKS.get(check["kind"], check["kind"])
-        found = f" — {check['detail']}" if check["detail"] else ""
-        st.markdown(f"{sign} **{kind}** {page.escape_markdown(check['expected'] + found)}")
+        found = f" <span style='opacity:.7'>({html.escape(check['detail'])})</span>" if check["detail"] else ""
+        lines.append(
+            f"<div><span role='img' aria-label='{spoken}' style='color:{colour};font-weight:700'>{sign}</span> "
+            f"<b>{kind}</b> {html.escape(check['expected'])}{found}</div>"
+        )
+    st.html(f"<div style='line-height:1.6'>{''.join(lines)}</div>")
 
 
 def _made_by(comparison: Comparison, row: CaseResult) -> None:

@@ -145,7 +145,7 @@ def _choose_settings(recipe: Recipe) -> dict[str, Any]:
 def _number(recipe: Recipe, item: Any) -> float | int | None:
     whole = isinstance(item.default, int)
     meta = item.metadata
-    unit = f" ({meta['unit']})" if meta["unit"] else ""
+    unit = f" ({meta['unit']})" if meta["unit"] == "tokens" else ""
     kind = int if whole else float
     small = not whole and item.default < 0.01
     return st.number_input(

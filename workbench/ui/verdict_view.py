@@ -105,6 +105,10 @@ def forest(comparison: Comparison) -> go.Figure:
     return made
 
 
+def _p(value: float) -> str:
+    return f"p = {value:.3f}" if value >= 0.001 else "p < 0.001"
+
+
 def _interval(found: dict[str, Any]) -> str:
     return f"{signed(found['value'])} points, {signed(found['low'])} to {signed(found['high'])}"
 
@@ -118,7 +122,7 @@ def _forest_words(found: dict[str, Any]) -> str:
         )
     return (
         "Right of the line: the candidate passes more. Each bar is a 95% interval (Tango's score interval), its cases in "
-        f"brackets. Exact test over all cases: p = {found['p_value']:.3f}.{clustered} A slice counts as worse only after "
+        f"brackets. Exact test over all cases: {_p(found['p_value'])}.{clustered} A slice counts as worse only after "
         "Holm's correction for looking at all of them; otherwise it is a hint. Values with fewer than "
         f"{SMALLEST_SLICE} cases are left out: so few show nothing."
     )
