@@ -1,6 +1,7 @@
 """The workbench's own traces: an answer of its gateway as spans, stored like everybody else's."""
 
 import hashlib
+import itertools
 import json
 import re
 import secrets
@@ -90,10 +91,14 @@ def spans_of_answer(answer: LoggedAnswer) -> Decoded:
     ended = started + int(answer.duration_ms * 1e6)
     failed = answer.status == "error"
 
+    seed = f"{answer.trace_id}:{answer.parent_span_id}:{started}:"
+    ids = (hashlib.sha256(f"{seed}{number}".encode()).hexdigest()[:16] for number in itertools.count())
+
     def span(name: str, parent: str | None, start: int, end: int, attributes: dict[str, Any]) -> SpanData:
+        # The same answer gets the same ids, so that logging it again after a crash adds nothing.
         given = {key: value for key, value in attributes.items() if value not in (None, "", [], {})}
         return SpanData(
-            answer.trace_id, secrets.token_hex(8), parent, source.id, name, "server" if parent is None else "internal",
+            answer.trace_id, next(ids), parent, source.id, name, "server" if parent is None else "internal",
             start, max(start, end), "error" if failed else "ok", (answer.error or "")[:2000] if failed else "", given,
         )  # fmt: skip
 

@@ -14,6 +14,7 @@ from sqlmodel import Session, col
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
 from workbench.traces import search
+from workbench.traces.dialects import DIALECTS, SpanKind
 from workbench.traces.models import NANOS, Feedback, RejectedSpan, Span, SpanSource, Trace, TraceTag
 from workbench.traces.store import table
 
@@ -270,6 +271,77 @@ def spans_of(session: Session, project_id: str, trace_id: str, *, limit: int = 5
         .limit(limit)
     )
     return list(session.execute(statement).scalars())
+
+
+@dataclass(frozen=True)
+class SpanBar:
+    """A span as a timeline draws it."""
+
+    span_id: str
+    parent_span_id: str | None
+    name: str
+    kind: str
+    """See dialects.SpanKind."""
+    started_ns: int
+    ended_ns: int
+    status: str
+
+
+def timeline(session: Session, project_id: str, trace_id: str) -> list[SpanBar]:
+    """Every span of a trace by start, without its attributes: a trace may have tens of thousands."""
+    columns: list[Any] = [Span.span_id, Span.parent_span_id, Span.name, Span.started_ns, Span.ended_ns, Span.status]
+    columns += [col(Span.attributes)[name].as_string() for name in _KIND_ATTRIBUTES]
+    statement = (
+        select(*columns)
+        .where(col(Span.project_id) == project_id, col(Span.trace_id) == trace_id.lower())
+        .order_by(col(Span.started_ns), col(Span.id))
+    )  # fmt: skip
+    return [SpanBar(row[0], row[1], row[2], _kind_of(row[6:]), row[3], row[4], row[5]) for row in session.execute(statement)]
+
+
+_KIND_ATTRIBUTES = {name: kinds for dialect in DIALECTS for name, kinds in dialect.kinds.items() if "" not in kinds}
+
+
+def _kind_of(values: Sequence[str | None]) -> str:
+    for value, kinds in zip(values, _KIND_ATTRIBUTES.values(), strict=True):
+        if value and (kind := kinds.get(value.strip('"').lower())):
+            return kind.value
+    return SpanKind.OTHER.value
+
+
+def get_span(session: Session, project_id: str, trace_id: str, span_id: str) -> Span:
+    """One span, whole.
+
+    Raises:
+        NotFound
+    """
+    statement = select(Span).where(
+        col(Span.project_id) == project_id, col(Span.trace_id) == trace_id.lower(), col(Span.span_id) == span_id.lower()
+    )
+    found: Span | None = session.execute(statement).scalars().first()
+    if found is None:
+        raise NotFound(f"There is no span {span_id[:32]} in this trace.")
+    return found
+
+
+def neighbours(
+    session: Session, project_id: str, filters: TraceFilter, trace: Trace, *, sort: str = "newest"
+) -> tuple[str | None, str | None]:
+    """The trace ids before and after this trace in the filtered list; None at its ends, or when it has no place in the list."""
+    column, descending = SORTS.get(sort, SORTS["newest"])
+    value = getattr(trace, column.name)
+    if value is None:
+        return None, None
+    conditions = [*conditions_of(session, project_id, filters), column.is_not(None)]
+    found: list[str | None] = []
+    for forward in (False, True):
+        down = descending is forward
+        beyond = column < value if down else column > value
+        tied = _TRACE.c.id < trace.id if down else _TRACE.c.id > trace.id
+        order = (column.desc(), _TRACE.c.id.desc()) if down else (column.asc(), _TRACE.c.id.asc())
+        statement = select(_TRACE.c.trace_id).where(*conditions, beyond | ((column == value) & tied)).order_by(*order).limit(1)
+        found.append(session.execute(statement).scalar())
+    return found[0], found[1]
 
 
 def sources_of(session: Session, spans: Sequence[Span]) -> dict[str, SpanSource]:

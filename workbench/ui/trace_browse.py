@@ -1,0 +1,193 @@
+"""The traces page without an open trace: filters, list, pages."""
+
+from dataclasses import replace
+from typing import Any
+
+import streamlit as st
+
+from workbench.core.actors import Permission
+from workbench.core.errors import InvalidInput
+from workbench.traces import queries
+from workbench.traces.queries import SORTS, TraceFilter, TracePage
+from workbench.ui import guard, page, trace_acts, trace_filters, trace_list
+from workbench.ui.guard import Visit
+from workbench.ui.trace_filters import View
+
+PAGE_SIZE = 50
+_WAY = "traces_way"
+_SORT_WORDS = {
+    "newest": "Newest first",
+    "oldest": "Oldest first",
+    "lowest rated": "Lowest rated",
+    "slowest": "Slowest",
+    "costliest": "Costliest",
+}
+
+
+def show(visit: Visit) -> None:
+    """The list of traces that the address describes."""
+    page.header(
+        "Traces", "What people asked and what the application answered. Open one to read it; select some to send them on."
+    )
+    view = trace_filters.read(st.query_params)
+    facets, anything, rejected = _facets(visit.project.id, view.filters.since, view.filters.until)
+    if not anything:
+        _how_to_send(visit)
+        _rejected(visit, rejected)
+        return
+    trace_filters.bar(view, facets)
+    found = _page(visit, view)
+    _heading(visit, view, found)
+    if found.rows:
+        opened, act = trace_list.show(found.rows, view, trace_acts.offered(visit))
+        if opened:
+            trace_filters.go(view, trace=opened)
+            st.rerun()
+        if act and act["ids"]:
+            trace_acts.open_dialog(visit, act["kind"], act["ids"])
+        _pager(view, found)
+    elif view.is_narrowed or view.period != "all":
+        page.empty("No trace is like that.", "Remove a filter or choose a longer period.")
+        st.button("Clear all filters", key="traces_clear", on_click=_clear)
+    _rejected(visit, rejected)
+
+
+@st.cache_data(ttl=10, max_entries=64, show_spinner=False)
+def _facets(project_id: str, since: Any, until: Any) -> tuple[dict[str, list[tuple[str, int]]], bool, int]:
+    """Values with counts within the period, whether the project has traces at all, and how many spans were rejected."""
+    with guard.services().context.database.session() as session:
+        found = queries.facets(session, project_id, TraceFilter(since=since, until=until))
+        anything = bool(queries.list_traces(session, project_id, limit=1).rows)
+        rejected = len(queries.rejected_spans(session, project_id, limit=100))
+    return found, anything, rejected
+
+
+def _page(visit: Visit, view: View) -> TracePage:
+    with visit.read() as session:
+        try:
+            return queries.list_traces(
+                session, visit.project.id, view.filters, sort=view.sort, after=view.after, limit=PAGE_SIZE, count=True
+            )
+        except InvalidInput:  # an address made by hand; its first page is what was meant
+            return queries.list_traces(session, visit.project.id, view.filters, sort=view.sort, limit=PAGE_SIZE, count=True)
+
+
+def _heading(visit: Visit, view: View, found: TracePage) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        total = found.total or 0
+        more = "" if found.total_is_exact else "more than "
+        st.markdown(f"**{more}{page.count(total, 'trace')}**", width="content")
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
+            if view.is_narrowed:
+                st.button("Clear filters", key="traces_clear", type="tertiary", on_click=_clear)
+            take = min(total, trace_acts.MOST)
+            for kind, label in trace_acts.offered(visit):
+                if kind == trace_acts.SEND and found.rows and view.is_narrowed:
+                    words = (
+                        f"Send all {take:,} to a queue"
+                        if take == total and found.total_is_exact
+                        else f"Send the first {take:,} to a queue"
+                    )
+                    if st.button(words, key="traces_send_all", help=label):
+                        with visit.read() as session:
+                            hits = queries.trace_ids(session, visit.project.id, view.filters, limit=trace_acts.MOST)
+                        trace_acts.open_dialog(visit, kind, hits)
+            st.session_state["traces_sort"] = view.sort
+            st.selectbox(
+                "Order", list(SORTS), format_func=_SORT_WORDS.__getitem__, key="traces_sort", on_change=_sorted,
+                label_visibility="collapsed", width=150,
+            )  # fmt: skip
+
+
+def _pager(view: View, found: TracePage) -> None:
+    way: list[str | None] = st.session_state.setdefault(_WAY, [])
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
+        if view.after is not None:
+            st.button("First page", key="traces_first", type="tertiary", on_click=_turn, args=(view, None, "first"))
+            if way:
+                st.button(
+                    "Previous",
+                    key="traces_previous",
+                    icon=":material/chevron_left:",
+                    on_click=_turn,
+                    args=(view, way[-1], "back"),
+                )
+        if found.next is not None:
+            st.button(
+                "Next", key="traces_next", icon=":material/chevron_right:", icon_position="right", on_click=_turn,
+                args=(view, found.next, "on"),
+            )  # fmt: skip
+
+
+def _turn(view: View, after: str | None, direction: str) -> None:
+    way: list[str | None] = st.session_state.setdefault(_WAY, [])
+    if direction == "on":
+        way.append(view.after)
+    elif direction == "back" and way:
+        way.pop()
+    else:
+        way.clear()
+    trace_filters.go(replace(view, after=after))
+
+
+def _sorted() -> None:
+    view = trace_filters.read(st.query_params)
+    st.session_state.pop(_WAY, None)
+    trace_filters.go(replace(view, sort=st.session_state["traces_sort"], after=None))
+
+
+def _clear() -> None:
+    st.session_state.pop(_WAY, None)
+    st.query_params.clear()
+
+
+def _how_to_send(visit: Visit) -> None:
+    url = f"{visit.context.settings.api_url}/v1/traces"
+    page.empty(
+        "No traces yet.",
+        "Point your application's OpenTelemetry exporter here, send a first trace with curl, or import a file. "
+        "OpenTelemetry GenAI, OpenInference, Langfuse, Traceloop and MLflow attributes are understood.",
+    )
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.caption("From an application that uses OpenTelemetry")
+        st.code(
+            f"export OTEL_EXPORTER_OTLP_TRACES_ENDPOINT={url}\n"
+            "export OTEL_EXPORTER_OTLP_TRACES_PROTOCOL=http/protobuf\n"
+            'export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20$WORKBENCH_KEY"',
+            language="bash",
+        )
+        st.caption("From a file of OTLP JSON, one request a line")
+        st.code("workbench traces import FILE", language="bash")
+    with right:
+        st.caption("A first trace with curl")
+        st.code(_CURL.replace("URL", url), language="bash")
+    if visit.can(Permission.MANAGE_KEYS):
+        st.page_link("pages/admin.py", label="Create a key", icon=":material/key:")
+    else:
+        st.caption("An admin creates the key: `workbench keys create my-app --scope ingest`.")
+
+
+_CURL = """curl URL -H "Authorization: Bearer $WORKBENCH_KEY" \\
+  -H "Content-Type: application/json" -d '{"resourceSpans": [{"scopeSpans": [{"spans": [{
+    "traceId": "0af7651916cd43dd8448eb211c80319c", "spanId": "b7ad6b7169203331",
+    "name": "answer", "startTimeUnixNano": "'$(date +%s)'000000000",
+    "attributes": [
+      {"key": "workbench.input", "value": {"stringValue": "Where is my card?"}},
+      {"key": "workbench.output", "value": {"stringValue": "It is on its way."}}]}]}]}]}'"""
+
+
+def _rejected(visit: Visit, count: int) -> None:
+    """Senders never read the answer, so what was refused is shown here."""
+    if not count:
+        return
+    words = f"{count} rejected" if count < 100 else "100 or more rejected"
+    with st.expander(f"{words}: spans that could not be taken", key="traces_rejected", on_change="rerun") as box:
+        if box.open:
+            with visit.read() as session:
+                rows = queries.rejected_spans(session, visit.project.id)
+            columns = ("Received", "Reason", "Sent by", "Span", "Trace id")
+            values = [
+                (page.moment(row.received_at), row.reason, row.sent_by, row.name or "", row.trace_id or "") for row in rows
+            ]
+            st.dataframe([dict(zip(columns, one, strict=True)) for one in values], hide_index=True, key="traces_rejected_table")

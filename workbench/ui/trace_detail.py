@@ -1,0 +1,96 @@
+"""The traces page with a trace open."""
+
+import json
+
+import streamlit as st
+
+from workbench.annotation.queries import queues_of_trace
+from workbench.core.actors import Permission
+from workbench.core.errors import NotFound
+from workbench.traces import queries
+from workbench.traces.cli_views import trace_as_json
+from workbench.traces.models import Trace
+from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_view
+from workbench.ui.guard import Visit
+from workbench.ui.trace_filters import View
+
+
+def show(visit: Visit, trace_id: str) -> None:
+    """One trace, with the way back to the list and to its neighbours there."""
+    view = trace_filters.read(st.query_params)
+    with visit.read() as session:
+        try:
+            trace = queries.get_trace(session, visit.project.id, trace_id)
+        except NotFound as error:
+            page.header("Traces")
+            page.failure(error)
+            st.button("Back to the list", key="trace_back", on_click=_go, args=(view, None))
+            return
+        before, behind = queries.neighbours(session, visit.project.id, view.filters, trace, sort=view.sort)
+        queues = queues_of_trace(session, visit.project.id, trace.trace_id)
+        data = trace_view.data_of(session, trace, view)
+    _bar(visit, view, trace, before, behind)
+    opened = trace_view.show(data, key=f"trace_view_{trace.trace_id}")
+    if opened:
+        _go(view, opened)
+        st.rerun()
+    if queues:
+        st.caption(
+            "In annotation: " + ", ".join(page.escape_markdown(f"{queue.name} ({item.state})") for queue, item in queues)
+        )
+    with st.expander("Spans", key="trace_spans", on_change="rerun") as spans:
+        if spans.open:
+            span_timeline.show(visit, trace.trace_id)
+    with st.expander("Raw trace", key="trace_raw", on_change="rerun") as raw:
+        if raw.open:
+            _raw(visit, trace)
+
+
+def _bar(visit: Visit, view: View, trace: Trace, before: str | None, behind: str | None) -> None:
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            st.button(
+                "Traces", key="trace_back", icon=":material/arrow_back:", type="tertiary", on_click=_go, args=(view, None),
+                shortcut="Escape",
+            )  # fmt: skip
+            st.button(
+                "Previous", key="trace_previous", icon=":material/keyboard_arrow_up:", disabled=before is None, on_click=_go,
+                args=(view, before), shortcut="Alt+Up",
+            )  # fmt: skip
+            st.button(
+                "Next", key="trace_next", icon=":material/keyboard_arrow_down:", disabled=behind is None, on_click=_go,
+                args=(view, behind), shortcut="Alt+Down",
+            )  # fmt: skip
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right", width="content"):
+            if trace.tags and visit.can(Permission.TAG_TRACES):
+                with st.popover("Tags", key="trace_tags"):
+                    for number, tag in enumerate(trace.tags):
+                        st.button(
+                            f"Take off “{page.escape_markdown(tag)}”", key=f"trace_untag_{number}", type="tertiary",
+                            on_click=_untag, args=(visit, trace.trace_id, tag),
+                        )  # fmt: skip
+            for kind, label in trace_acts.offered(visit):
+                if st.button(label, key=f"trace_{kind}", type="primary" if kind == trace_acts.SEND else "secondary"):
+                    trace_acts.open_dialog(visit, kind, [trace.trace_id])
+
+
+def _untag(visit: Visit, trace_id: str, tag: str) -> None:
+    with page.acting("Taken off."):
+        visit.services.traces.untag(visit.actor, visit.project.id, [trace_id], tag)
+
+
+def _go(view: View, trace_id: str | None) -> None:
+    trace_filters.go(view, trace=trace_id)
+
+
+def _raw(visit: Visit, trace: Trace) -> None:
+    if trace.span_count > 2000:
+        st.caption(f"{trace.span_count:,} spans are too many to show here; download them, or choose spans above.")
+    with visit.read() as session:
+        document = trace_as_json(session, visit.project.id, trace.trace_id, project=visit.project.key)
+    text = json.dumps(document, ensure_ascii=False, indent=2)
+    st.download_button(
+        "Download as JSON", text, file_name=f"trace-{trace.trace_id}.json", mime="application/json", key="trace_download"
+    )
+    if trace.span_count <= 2000:
+        st.code(text, language="json", height=480, wrap_lines=True)

@@ -1,0 +1,262 @@
+"""One trace as people read it: the conversation first, this turn in full, the facts beside it."""
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import streamlit as st
+from sqlmodel import Session
+
+from workbench.core.errors import NotFound
+from workbench.knowledge.queries import entry_by_key
+from workbench.traces.models import Feedback, Trace
+from workbench.traces.queries import feedback_of, session_traces
+from workbench.ui import page
+from workbench.ui.trace_filters import View
+from workbench.ui.trace_list import link, milliseconds, money
+
+_HERE = Path(__file__).parent
+_view = st.components.v2.component(
+    "workbench.trace_view",
+    html='<div class="view" id="view"></div>',
+    css=(_HERE / "trace_view.css").read_text(encoding="utf-8"),
+    js=(_HERE / "trace_view.js").read_text(encoding="utf-8"),
+)
+
+_LONGEST = 60_000
+"""Characters of one text that go to the browser; the raw trace below has all of it."""
+_TURNS = 60
+
+
+def data_of(session: Session, trace: Trace, view: View) -> dict[str, Any]:
+    """What the component shows of a trace and its conversation, as JSON."""
+    turns = session_traces(session, trace.project_id, trace.session_id, limit=200) if trace.session_id else [trace]
+    turns = _around(turns, trace)
+    feedback = feedback_of(session, trace.project_id, trace.trace_id)
+    return {
+        "glance": _glance(trace),
+        "turns": [
+            _this_turn(session, one, feedback) if one.trace_id == trace.trace_id else _other_turn(one, view) for one in turns
+        ],
+        "facts": _facts(trace),
+    }
+
+
+def show(data: dict[str, Any], *, key: str = "trace_view") -> str | None:
+    """Draw what `data_of` made; returns the id of another turn that was opened in this run."""
+    result = _view(key=key, data=data, on_open_change=_nothing)
+    opened = result.get("open")
+    return opened if any(turn["id"] == opened for turn in data["turns"]) else None
+
+
+def _around(turns: list[Trace], trace: Trace) -> list[Trace]:
+    """Of a very long conversation the turns around this one."""
+    at = next((number for number, turn in enumerate(turns) if turn.trace_id == trace.trace_id), None)
+    if at is None:
+        return [trace]
+    first = max(0, min(at - _TURNS // 2, len(turns) - _TURNS))
+    return turns[first : first + _TURNS]
+
+
+def _glance(trace: Trace) -> list[list[str]]:
+    tokens = [f"{count:,}" if count is not None else "?" for count in (trace.input_tokens, trace.output_tokens)]
+    pairs = [["Status", trace.status, "bad" if trace.status == "error" else ""]]
+    if trace.rating is not None:
+        pairs.append(["Rating", f"{trace.rating:g} of 5", "low" if trace.rating <= 2 else ""])
+    pairs.append(["Latency", milliseconds(trace.duration_ms), ""])
+    if trace.first_token_ms is not None:
+        pairs.append(["First token", milliseconds(trace.first_token_ms), ""])
+    if trace.input_tokens is not None or trace.output_tokens is not None:
+        pairs.append(["Tokens in, out", f"{tokens[0]} · {tokens[1]}", ""])
+    if trace.cost is not None:
+        pairs.append(["Cost", money(trace.cost, trace.currency), ""])
+    pairs.append(["Spans", f"{trace.span_count:,}" + (f", {trace.error_count} failed" if trace.error_count else ""), ""])
+    return pairs
+
+
+def _other_turn(trace: Trace, view: View) -> dict[str, Any]:
+    return {
+        "id": trace.trace_id,
+        "link": link(trace.trace_id, view),
+        "current": False,
+        "time": page.moment(trace.started_at),
+        "question": _cut(trace.input),
+        "answer": _cut(trace.output),
+        "error": trace.error or "",
+        "failed": trace.status == "error",
+        "rating": trace.rating,
+    }
+
+
+def _this_turn(session: Session, trace: Trace, feedback: list[Feedback]) -> dict[str, Any]:
+    return {
+        "id": trace.trace_id,
+        "current": True,
+        "time": page.moment(trace.started_at),
+        "question": _cut(trace.input),
+        "answer": _cut(trace.output),
+        "error": trace.error or "",
+        "failed": trace.status == "error",
+        "rating": trace.rating,
+        "guard": [
+            {
+                "title": f"{_words(rule.get('rule'))}: {rule['action']}" if rule.get("action") else _words(rule.get("rule")),
+                "detail": str(rule.get("detail") or ""),
+            }
+            for rule in trace.guard
+        ],
+        "feedback": [_signal(one) for one in feedback],
+        "documents": [_document(session, trace, document) for document in trace.documents],
+        "tools": [_tool(call) for call in trace.tool_calls],
+        "messages": [_message(message) for message in trace.messages] if len(trace.messages) > 2 else [],
+    }
+
+
+def _signal(one: Feedback) -> dict[str, Any]:
+    stars = value = None
+    mood = ""
+    if one.kind == "boolean" and one.number is not None:
+        value, mood = ("yes", "good") if one.number else ("no", "bad")
+        if one.name in ("thumb", "thumbs"):
+            value = "thumbs up" if one.number else "thumbs down"
+        elif one.source != "explicit":
+            mood = ""
+    elif one.kind == "float" and one.number is not None:
+        if (one.minimum, one.maximum) == (1, 5):
+            stars = one.number
+        else:
+            value = f"{one.number:g} of {one.minimum:g} to {one.maximum:g}"
+    who = {"explicit": "from the end user", "implicit": "from what the end user did", "annotator": "from an annotator"}[
+        one.source
+    ]
+    about = " · on one span" if one.span_id else " · on the whole session" if one.trace_id is None else ""
+    return {
+        "name": "what the user wanted instead" if one.kind == "correction" else _words(one.name),
+        "value": value,
+        "mood": mood,
+        "stars": stars,
+        "text": _cut(one.text),
+        "who": who + about,
+        "time": page.moment(one.at),
+    }
+
+
+def _document(session: Session, trace: Trace, document: dict[str, Any]) -> dict[str, Any]:
+    content, cited = _cut(str(document.get("content") or "")), document.get("cited")
+    key = str(document.get("id") or "")
+    version = str(document.get("version") or "")
+    origin = [f"version {version[-6:]}" if len(version) > 12 else f"version {version}"] if version else []
+    if trace.corpus_commit:
+        origin.append(f"commit {page.short(trace.corpus_commit, 8)}")
+    return {
+        "title": str(document.get("title") or key or "passage")[:300],
+        "link": _entry_link(session, trace.project_id, key),
+        "version": ", ".join(origin),
+        "score": document["score"] if isinstance(document.get("score"), int | float) else None,
+        "cited": bool(cited),
+        "content": content,
+        "marked": _marked(content, cited),
+    }
+
+
+def _marked(content: str, cited: Any) -> list[str] | None:
+    """Text before, within and after the cited span."""
+    if isinstance(cited, list) and len(cited) == 2 and all(isinstance(end, int) for end in cited):
+        start, end = cited
+    elif isinstance(cited, str) and cited and cited in content:
+        start = content.index(cited)
+        end = start + len(cited)
+    else:
+        return None
+    return [content[:start], content[start:end], content[end:]] if 0 <= start < end <= len(content) else None
+
+
+def _entry_link(session: Session, project_id: str, key: str) -> str:
+    """The knowledge entry a passage came from, when it is one of this project's."""
+    if not key or len(key) > 200:
+        return ""
+    try:
+        entry_by_key(session, project_id, key)
+    except NotFound:
+        return ""
+    return "/knowledge?" + urlencode({"entry": key})
+
+
+def _tool(call: dict[str, Any]) -> dict[str, Any]:
+    parts = [("arguments", call.get("arguments")), ("result", call.get("result")), ("error", call.get("error"))]
+    receipt = call.get("receipt")
+    if isinstance(receipt, dict | list):
+        parts.append(("receipt", receipt))
+    return {
+        "name": str(call.get("name") or "tool")[:300],
+        "failed": call.get("status") == "error",
+        "receipt": str(receipt)[:80] if isinstance(receipt, str | int) else ("kept" if receipt else ""),
+        "took": milliseconds(call["duration_ms"]) if isinstance(call.get("duration_ms"), int | float) else "",
+        "parts": [[name, _pretty(value)] for name, value in parts if value not in (None, "")],
+    }
+
+
+def _message(message: dict[str, Any]) -> dict[str, str]:
+    calls = [f"→ {call.get('name')}({_pretty(call.get('arguments'))})" for call in message.get("tool_calls", [])]
+    return {"role": str(message.get("role") or ""), "text": _cut("\n".join([message.get("content") or "", *calls]).strip())}
+
+
+def _facts(trace: Trace) -> list[list[dict[str, Any]]]:
+    """Groups of names and values for the side."""
+
+    def fact(name: str, value: Any, *, hash: bool = False, filter: str = "") -> dict[str, Any] | None:
+        if value in (None, "", []):
+            return None
+        text = str(value)
+        made: dict[str, Any] = {"name": name, "value": page.short(text) if hash and text.startswith("sha256:") else text}
+        if hash:
+            made.update(hash=True, full=text)
+        if filter:
+            made["link"] = "/traces?" + urlencode({filter: text, "period": "all"})
+        return made
+
+    groups = [
+        [
+            fact("Team", trace.triage_label),
+            fact("Intent", trace.intent),
+            fact("Language", trace.language),
+            fact("Tags", ", ".join(trace.tags)),
+        ],
+        [
+            fact("Model", trace.model),
+            fact("Provider", trace.provider),
+            fact("Release", trace.release, hash=True),
+            fact("Prompt version", trace.prompt_version, hash=True),
+            fact("Corpus commit", trace.corpus_commit, hash=True),
+            fact("Environment", trace.environment),
+            fact("Written by", "a machine" if trace.machine_written else "no model"),
+        ],
+        [
+            fact("User", trace.user_id, filter="user"),
+            fact("Session", trace.session_id, filter="session"),
+            fact("Sent as", f"{trace.name} · {trace.dialect}"),
+            fact("Trace id", trace.trace_id, hash=True),
+        ],
+    ]
+    return [kept for group in groups if (kept := [one for one in group if one])]
+
+
+def _words(name: Any) -> str:
+    return str(name or "").replace("_", " ").replace("-", " ")[:200]
+
+
+def _pretty(value: Any) -> str:
+    return _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def _cut(text: str) -> str:
+    return (
+        text
+        if len(text) <= _LONGEST
+        else text[:_LONGEST] + f"\n… and {len(text) - _LONGEST:,} more characters, in the raw trace."
+    )
+
+
+def _nothing() -> None:
+    """Streamlit only reports values that have a callback."""
