@@ -32,7 +32,7 @@ class Card {
     this.root = root;
     this.item = null;
     this.values = {};
-    this.outbox = readStash("outbox") || [];
+    this.outbox = [];
     this.pressed = [];
     this.busy = false;
     this.dirty = false;
@@ -92,9 +92,14 @@ class Card {
     this.send = component.setStateValue;
     const data = component.data;
     this.data = data;
+    if (this.person !== data.person) {
+      // What another person left unsent in this tab is theirs: it is neither shown nor sent under this name.
+      this.person = data.person;
+      this.outbox = this.stashed("outbox") || [];
+    }
     const acked = new Set(data.acked || []);
     this.outbox = this.outbox.filter((act) => !acked.has(act.id));
-    writeStash("outbox", this.outbox);
+    this.stash("outbox", this.outbox);
     const failure = (data.failures || []).filter((each) => acked.has(each.id) && each.id !== this.shownFailure).pop();
     const next = data.item;
     const other = (next && next.id) !== (this.item && this.item.id) || (next && next.turn !== this.item.turn);
@@ -134,7 +139,7 @@ class Card {
     this.active = item.seconds || 0;
     const underway = this.outbox.filter((act) => act.kind === "draft" && act.item === item.id).pop();
     if (underway) this.values = { ...underway.values };
-    const kept = readStash(`draft:${item.id}`);
+    const kept = this.stashed(`draft.${item.id}`);
     if (kept && kept.turn === item.turn) {
       this.values = kept.values;
       this.dirty = true;
@@ -175,7 +180,7 @@ class Card {
     let kind = "saved";
     if (oldest > WAITING_TOO_LONG_MS) {
       kind = "saved lost";
-      text = "Not saved yet: no connection. It is kept here and sent again.";
+      text = "Not saved yet. It is kept here and sent again.";
     } else if (this.dirty || this.outbox.length) {
       kind = "saved waiting";
       text = "Saving…";
@@ -213,7 +218,7 @@ class Card {
     );
     const tools = item.tools.map((each) => fold(each.title, each.text, { source: each.source }));
     this.el("tools").replaceChildren(...(tools.length ? [make("h4", { text: "Tool calls" }), ...tools] : []));
-    this.el("guidelines").textContent = this.data.guidelines || "This queue has no guidelines yet.";
+    this.el("guidelines").replaceChildren(...prose(this.data.guidelines || "This queue has no guidelines yet."));
   }
 
   // ── questions ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -302,7 +307,7 @@ class Card {
         input.checked = many ? !input.checked : true;
         choose();
       };
-      this.keys.set(key, { does: `${question.title} ${text}`, run });
+      this.keys.set(key, { group: question.title, does: more && question.kind === "rating" ? more : text, run });
       label.append(input, make("kbd", { text: key.toUpperCase() }));
       if (question.kind !== "rating") label.append(make("span", { text }));
     } else label.append(input, make("span", { text }));
@@ -355,7 +360,7 @@ class Card {
       };
       use.onclick = run;
       if (index === 0 && question.kind === "label" && !this.keys.has("y")) {
-        this.keys.set("y", { does: "Take the first suggestion", run });
+        this.keys.set("y", { group: question.title, does: "Take the first suggestion", run });
         use.append(" ", make("kbd", { text: "Y" }));
       }
       box.append(use);
@@ -398,12 +403,31 @@ class Card {
     box.replaceChildren(...wordDiff(this.item.answer, rewrite).map(([kind, text]) => make(kind, { text })));
   }
 
+  // What is not acknowledged yet survives a refresh of this tab; it is dropped once the database has it.
+  stashed(name) {
+    try {
+      return JSON.parse(sessionStorage.getItem(`workbench.annotate.${this.person}.${name}`));
+    } catch {
+      return null;
+    }
+  }
+
+  stash(name, value) {
+    const key = `workbench.annotate.${this.person}.${name}`;
+    try {
+      if (value === null || value.length === 0) sessionStorage.removeItem(key);
+      else sessionStorage.setItem(key, JSON.stringify(value));
+    } catch {
+      // Storage is full or forbidden: the database still gets every act.
+    }
+  }
+
   // ── acts ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
   changed() {
     this.dirty = true;
     this.unsaved = false;
-    writeStash(`draft:${this.item.id}`, { values: this.values, turn: this.item.turn });
+    this.stash(`draft.${this.item.id}`, { values: this.values, turn: this.item.turn });
     this.saved();
     this.schedule();
   }
@@ -436,14 +460,17 @@ class Card {
     // A newer draft of the same item stands for an older one that is still waiting.
     if (kind === "draft") this.outbox = this.outbox.filter((each) => each.kind !== "draft" || each.item !== act.item || each.sent);
     this.outbox.push(act);
-    if (this.item) dropStash(`draft:${this.item.id}`);
-    writeStash("outbox", this.outbox);
+    if (this.item) this.stash(`draft.${this.item.id}`, null);
+    this.stash("outbox", this.outbox);
     this.push();
     this.saved();
   }
 
   push() {
-    for (const act of this.outbox) act.sent = true;
+    for (const act of this.outbox) {
+      act.sent = true;
+      act.tries = (act.tries || 0) + 1; // a repeated value would not reach the server
+    }
     this.send("acts", this.outbox.map((act) => ({ ...act })));
   }
 
@@ -570,117 +597,29 @@ class Card {
   }
 
   help() {
-    const list = [
-      ...(this.keys ? [...this.keys].map(([key, { does }]) => [key.toUpperCase(), does]) : []),
-      ["E", "Rewrite the answer"],
+    const acts = [
       [MAC ? "⌘ ↵" : "Ctrl ↵", "Submit and go on, also while writing"],
+      ["E", "Rewrite the answer"],
       ["S", "Skip"],
       ["F", "Flag with a reason"],
       ["U", "Undo my last submit, skip or flag"],
       ["G", "Guidelines"],
       ["Esc", "Leave the text, close this"],
     ];
-    const rows = list.flatMap(([key, does]) => {
-      const term = make("dt");
-      term.append(make("kbd", { text: key }));
-      return [term, make("dd", { text: does })];
+    const groups = new Map([["Acts", acts]]);
+    for (const [key, { group, does }] of this.keys || []) groups.set(group, [...(groups.get(group) || []), [key.toUpperCase(), does]]);
+    const boxes = [...groups].map(([title, rows]) => {
+      const box = make("section");
+      const list = make("dl");
+      for (const [key, does] of rows) {
+        const term = make("dt");
+        term.append(make("kbd", { text: key }));
+        list.append(term, make("dd", { text: does }));
+      }
+      box.append(make("h4", { text: title }), list);
+      return box;
     });
-    this.el("keylist").replaceChildren(...rows);
+    this.el("keylist").replaceChildren(...boxes);
     this.el("keys").showModal();
-  }
-}
-
-function named(question, value) {
-  const option = (question.options || []).find((each) => each.value === value);
-  return option ? option.title : "";
-}
-
-function make(tag, { name = "", text = "" } = {}) {
-  const element = document.createElement(tag);
-  if (name) element.className = name;
-  if (text) element.textContent = text;
-  return element;
-}
-
-function fold(title, text, { open = false, source = "" } = {}) {
-  const box = make("details", { name: "fold" });
-  box.open = open;
-  const summary = make("summary", { text: title });
-  if (source) summary.append(make("span", { name: "source", text: ` ${source}` }));
-  box.append(summary, make("div", { name: "text", text }));
-  return box;
-}
-
-function newId() {
-  const bytes = crypto.getRandomValues(new Uint8Array(16));
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-// Words and the spaces between them, with what was taken out (del), put in (ins) or kept (span).
-function wordDiff(before, after) {
-  const a = before.split(/(\s+)/).filter(Boolean);
-  const b = after.split(/(\s+)/).filter(Boolean);
-  let start = 0;
-  while (start < a.length && start < b.length && a[start] === b[start]) start++;
-  let end = 0;
-  while (end < a.length - start && end < b.length - start && a[a.length - 1 - end] === b[b.length - 1 - end]) end++;
-  const x = a.slice(start, a.length - end);
-  const y = b.slice(start, b.length - end);
-  const parts = [["span", a.slice(0, start).join("")]];
-  if (x.length * y.length > 1_000_000) parts.push(["del", x.join("")], ["ins", y.join("")]);
-  else parts.push(...longestCommon(x, y));
-  parts.push(["span", end ? a.slice(-end).join("") : ""]);
-  const merged = [];
-  for (const [kind, text] of parts) {
-    if (!text) continue;
-    const last = merged[merged.length - 1];
-    if (last && last[0] === kind) last[1] += text;
-    else merged.push([kind, text]);
-  }
-  return merged;
-}
-
-function longestCommon(x, y) {
-  const width = y.length + 1;
-  const best = new Uint32Array((x.length + 1) * width);
-  for (let i = x.length - 1; i >= 0; i--)
-    for (let j = y.length - 1; j >= 0; j--)
-      best[i * width + j] = x[i] === y[j] ? best[(i + 1) * width + j + 1] + 1
-        : Math.max(best[(i + 1) * width + j], best[i * width + j + 1]);
-  const parts = [];
-  let i = 0;
-  let j = 0;
-  while (i < x.length || j < y.length) {
-    if (i < x.length && j < y.length && x[i] === y[j]) {
-      parts.push(["span", x[i]]);
-      i++;
-      j++;
-    } else if (i < x.length && (j >= y.length || best[(i + 1) * width + j] >= best[i * width + j + 1])) parts.push(["del", x[i++]]);
-    else parts.push(["ins", y[j++]]);
-  }
-  return parts;
-}
-
-// What is not acknowledged yet survives a refresh of this tab; it is dropped once the database has it.
-const STASH = "workbench.annotate.";
-function readStash(name) {
-  try {
-    return JSON.parse(sessionStorage.getItem(STASH + name));
-  } catch {
-    return null;
-  }
-}
-function writeStash(name, value) {
-  try {
-    sessionStorage.setItem(STASH + name, JSON.stringify(value));
-  } catch {
-    // Storage is full or forbidden: the database still gets every act.
-  }
-}
-function dropStash(name) {
-  try {
-    sessionStorage.removeItem(STASH + name);
-  } catch {
-    // As above.
   }
 }
