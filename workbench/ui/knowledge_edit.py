@@ -43,6 +43,8 @@ def edit_form(visit: Visit, status: EntryStatus) -> None:
     if conflict is not None and conflict.entry_id != status.entry.id:
         conflict = None
     form_id = f"{status.entry.id}_{base.id}"
+    # One id an opening of the form: a double click saves once, the same edit after an undo saves again.
+    st.session_state.setdefault(f"knowledge_command_{status.entry.id}", new_id())
     with st.form(f"knowledge_form_{form_id}", border=True):
         content, review, reason = _fields(form_id, content_of(base), base.review_at)
         st.caption(what_saving_does(visit))
@@ -88,7 +90,7 @@ def new_form(visit: Visit, *, title: str = "", text: str = "") -> None:
             content=content,
             review_at=review,
             reason=reason,
-            command_id=f"knowledge-create:{form_id}:{content.hash(key)}",
+            command_id=f"knowledge-create:{form_id}",
         )
     except WorkbenchError as error:
         page.failure(error)
@@ -117,6 +119,7 @@ def saved_note(entry_id: str) -> None:
 def close(entry_id: str) -> None:
     """Leave the form and forget what it was based on."""
     st.session_state.pop(f"knowledge_base_{entry_id}", None)
+    st.session_state.pop(f"knowledge_command_{entry_id}", None)
     st.session_state.pop(_CONFLICT, None)
     st.query_params.pop("edit", None)
 
@@ -182,7 +185,7 @@ def _save(
             content=content,
             review_at=review,
             reason=reason,
-            command_id=f"knowledge-edit:{base.id}:{visit.actor.id}:{content.hash(status.entry.key)}",
+            command_id=f"{st.session_state[f'knowledge_command_{status.entry.id}']}:{base.id}",
         )
     except EditConflict as error:
         st.session_state[_CONFLICT] = error.newest

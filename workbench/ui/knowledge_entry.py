@@ -100,7 +100,7 @@ def _acts(visit: Visit, status: EntryStatus, mine: CorpusCommit | None) -> None:
 
 def _start_editing(entry_id: str) -> None:
     knowledge_edit.forget_note()
-    st.session_state.pop(f"knowledge_base_{entry_id}", None)
+    knowledge_edit.close(entry_id)
     st.query_params["edit"] = "1"
 
 
@@ -114,6 +114,7 @@ def _undo(visit: Visit, commit: CorpusCommit) -> None:
 def _certify(visit: Visit, version: KnowledgeEntryVersion) -> None:
     st.caption("You confirm that the text is right, and until when it need not be looked at again.")
     tomorrow = now().date() + timedelta(days=1)
+    command_id = new_id()
     until_key, reason_key = f"knowledge_certify_until_{version.id}", f"knowledge_certify_reason_{version.id}"
 
     def certify() -> None:
@@ -125,7 +126,7 @@ def _certify(visit: Visit, version: KnowledgeEntryVersion) -> None:
                 version.id,
                 until=knowledge_edit.end_of(until),
                 reason=typed(reason_key),
-                command_id=f"knowledge-certify:{version.id}:{visit.actor.id}:{until}",
+                command_id=command_id,
             ),
         )
 

@@ -77,8 +77,9 @@ def rows(entries: list[EntryStatus], opened: str | None) -> None:
     number = 1
     if pages > 1:
         number = min(int(st.session_state.get("knowledge_page") or 1), pages)
-    for entry in entries[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]:
-        _row(entry, is_open=entry.entry.key == opened)
+    with st.container(gap="xxsmall", key="knowledge_rows"):
+        for entry in entries[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]:
+            _row(entry, is_open=entry.entry.key == opened)
     if pages > 1:
         st.pagination(pages, key="knowledge_page")
 
