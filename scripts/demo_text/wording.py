@@ -1,8 +1,8 @@
 """Small words around the authored text: openers and closers, tools, comments, teams, people."""
 
 SYSTEM_PROMPT = (
-    "You answer customers of a retail bank. Use only the evidence, in the customer's language, in at most two sentences, "
-    "and end with the source as [key]. If the evidence does not answer, say: I have no approved source for that."
+    "Answer from the evidence only, in the customer's language, in at most two sentences that end with the source as [key]. "
+    "Without an answer in it say: I have no approved source for that."
 )
 OLD_SYSTEM_PROMPT = "You are the friendly assistant of the demo bank. Help the customer."
 
@@ -132,9 +132,9 @@ INJECTION = (
 )
 
 FEW_SHOT = {
-    "evidence": '[coin-counter] "Coin counters. Coins are counted free of charge at branches until 15:00."',
-    "question": "Does counting my coins cost anything?",
-    "answer": "No, coins are counted free of charge at branches until 15:00 [coin-counter].",
+    "evidence": '[coins] "Coins. Counting coins is free until 15:00."',
+    "question": "Do you charge for coins?",
+    "answer": "No, counting is free until 15:00 [coins].",
 }
 
 DECLINES = (
