@@ -1,0 +1,138 @@
+"""The Compare page without a browser: what it offers, launches and says."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from tests.evaluation.factories import (
+    BASE,
+    Attempt,
+    FakeArms,
+    configuration,
+    fake_hash,
+    launch_triage,
+    make_adapter,
+    right,
+    triage_set,
+)
+from tests.tuning.factories import READY, FakeRuntime
+from workbench.bootstrap import Services
+from workbench.core.actors import Actor, Role
+from workbench.evaluation import queries, runner
+from workbench.evaluation.models import Comparison
+from workbench.identity.models import Project
+from workbench.ui import arm_choice, guard, links
+
+PAGE = Path(__file__).parents[2] / "pages" / "compare.py"
+Someone = Callable[..., Actor]
+Show = Callable[..., AppTest]
+
+
+@pytest.fixture
+def show(services: Services, project: Project, monkeypatch: pytest.MonkeyPatch) -> Show:
+    services.context.extras["runtime_client"] = FakeRuntime({**READY, "base": {"state": "ready", "hash": BASE}})
+    monkeypatch.setattr(links, "to", lambda name, label, **options: None)
+
+    def shown(actor: Actor, **address: str) -> AppTest:
+        monkeypatch.setattr(guard, "visit", lambda: guard.Visit(services, actor, project, (project,)))
+        page = AppTest.from_file(str(PAGE), default_timeout=60)
+        for name, value in address.items():
+            page.query_params[name] = value
+        page.run()
+        assert not page.exception
+        return page
+
+    return shown
+
+
+def _html(page: AppTest) -> str:
+    return " ".join(str(element.proto.body) for element in page.get("html"))
+
+
+def _decided(services: Services, actor: Actor, project_id: str, wrong: str = "cards") -> Comparison:
+    comparison = launch_triage(services, actor, project_id)
+    runner.run(
+        services.context,
+        None,  # type: ignore[arg-type]
+        comparison.id,
+        progress=lambda value: None,
+        should_stop=lambda: False,
+        write=Attempt(services).write,
+        respond=FakeArms(lambda arm, text: right(text) if arm == "c" else wrong),
+    )
+    return comparison
+
+
+def test_without_a_golden_set_the_page_says_what_to_do_next(show: Show, someone: Someone) -> None:
+    page = show(someone(Role.ENGINEER))
+    assert any("no golden set yet" in item.value for item in page.markdown)
+
+
+def test_a_launch_compares_the_chosen_arms_by_the_chosen_rule(
+    show: Show, services: Services, project: Project, someone: Someone
+) -> None:
+    actor = someone(Role.ENGINEER)
+    triage_set(services, actor, project.id)
+    make_adapter(services, project.id, "a")
+    make_adapter(services, project.id, "c")
+    page = show(actor, adapter=fake_hash("c"))
+    page.selectbox(key="compare_incumbent_triage").set_value(fake_hash("a")).run()
+    page.select_slider(key="compare_margin").set_value(10.0).run()
+    page.button(key="compare_launch").click().run()
+    with services.context.database.session() as session:
+        (comparison,) = queries.comparisons(session, project.id)
+    assert comparison.candidate["triage_adapter"] == fake_hash("c")
+    assert comparison.incumbent["triage_adapter"] == fake_hash("a")
+    assert comparison.rule["margin_points"] == 10.0
+    assert page.query_params["comparison"] == comparison.id
+
+
+def test_the_live_release_is_the_incumbent_one_is_offered_first(
+    show: Show, services: Services, project: Project, someone: Someone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = someone(Role.ENGINEER)
+    triage_set(services, actor, project.id)
+    make_adapter(services, project.id, "a")
+    make_adapter(services, project.id, "c")
+    live = configuration(project.id, triage_adapter=fake_hash("a"), release_id="r1")
+    release = SimpleNamespace(configuration=live, release=SimpleNamespace(name="Version 1", number=1))
+    monkeypatch.setattr(arm_choice, "live", lambda context, project_id: release)
+    page = show(actor, adapter=fake_hash("c"))
+    page.button(key="compare_launch").click().run()
+    with services.context.database.session() as session:
+        (comparison,) = queries.comparisons(session, project.id)
+    assert (comparison.incumbent["release_id"], comparison.incumbent_name) == ("r1", "Live: Version 1")
+    assert comparison.candidate["release_id"] is None
+
+
+def test_a_verdict_is_read_in_words_with_its_cases(show: Show, services: Services, project: Project, someone: Someone) -> None:
+    comparison = _decided(services, someone(Role.ENGINEER), project.id)
+    page = show(someone(Role.REVIEWER), comparison=comparison.id)
+    text = _html(page)
+    assert "The candidate is better than the incumbent." in text
+    assert "all of it above −5" in text
+    assert list(page.dataframe[0].value["Outcome"]).count("only the candidate passed") == 10
+    page.segmented_control(key="compare_filter").set_value("Regressions").run()
+    assert not page.exception
+    assert any("No case is like that" in item.value for item in page.markdown)
+
+
+def test_a_comparison_under_way_shows_its_progress_and_no_verdict(
+    show: Show, services: Services, project: Project, someone: Someone
+) -> None:
+    comparison = launch_triage(services, someone(Role.ENGINEER), project.id)
+    page = show(someone(Role.ENGINEER), comparison=comparison.id)
+    assert any("Waits for the worker" in str(item.proto.text) for item in page.get("progress"))
+    assert len(page.metric) == 0
+
+
+def test_what_an_arm_said_is_shown_as_text_and_never_as_markup(
+    show: Show, services: Services, project: Project, someone: Someone
+) -> None:
+    comparison = _decided(services, someone(Role.ENGINEER), project.id, wrong='<img src="http://x.example/a.png">')
+    text = _html(show(someone(Role.REVIEWER), comparison=comparison.id, case="1"))
+    assert "<img" not in text
+    assert "&lt;img" in text
