@@ -161,12 +161,13 @@ def test_a_reason_cannot_pretend_to_be_another_part_of_the_note(bank: Bank) -> N
     assert "\n- approved by Nobody" not in _note(bank, release)
 
 
-def test_a_trace_names_its_release_by_id_or_hash(bank: Bank) -> None:
+def test_a_trace_names_its_release_by_id_hash_or_title(bank: Bank) -> None:
     release = bank.release_first()
     context: Context = bank.services.context
     with context.database.session() as session:
-        for name in (release.id, release.manifest_hash):
+        for name in (release.id, release.manifest_hash, release.title):
             found = queries.find_release(session, bank.project.id, name)
             assert found is not None
             assert found.id == release.id
-        assert queries.find_release(session, bank.project.id, "1") is None
+        for other in ("1", "Release 1 · of the application", "Release 2", "v2026.1"):
+            assert queries.find_release(session, bank.project.id, other) is None

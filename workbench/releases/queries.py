@@ -1,5 +1,6 @@
 """Reads over releases, decisions and channels."""
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +21,8 @@ from workbench.releases.moves import moves_of, trusted, way_of
 from workbench.releases.pins import is_withdrawn
 from workbench.releases.signing import decision_holds, manifest_holds, move_holds
 from workbench.releases.verify import decisions_on, live
+
+_TITLE = re.compile(r"Release (\d{1,9})\b")
 
 
 @dataclass(frozen=True)
@@ -76,9 +79,12 @@ def get_release(session: Session, release_id: str, project_id: str | None = None
 
 
 def find_release(session: Session, project_id: str, name: str) -> Release | None:
-    """The release that a trace names, by id or by manifest hash; None for an application's own release name."""
-    named = (col(Release.id) == name) | (col(Release.manifest_hash) == name)
-    return session.exec(select(Release).where(Release.project_id == project_id, named)).first()
+    """The release that a trace names, by id, manifest hash or title; None for an application's own release name."""
+    of_project = select(Release).where(Release.project_id == project_id)
+    if title := _TITLE.match(name):
+        found = session.exec(of_project.where(Release.number == int(title[1]))).first()
+        return found if found is not None and found.title == name else None
+    return session.exec(of_project.where((col(Release.id) == name) | (col(Release.manifest_hash) == name))).first()
 
 
 def releases(session: Session, project_id: str, *, state: ReleaseState | None = None) -> list[Release]:

@@ -1,0 +1,1 @@
+"""Answer → components → examples → people, and back. Reads only."""
