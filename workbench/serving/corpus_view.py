@@ -86,7 +86,8 @@ def _move(session: Session, view: CorpusView, commit: CorpusCommit) -> None:
             session.expunge(version)
             view.versions[version.id] = version
             if content_of(version).hash(version.key) == version.content_hash:
-                view.lexical.add(version.id, version.title, version.text)
+                # Tags count like the title: they are how an expert adds the words that askers use, in any language.
+                view.lexical.add(version.id, " ".join([version.title, *version.tags]), version.text)
             else:
                 view.altered.add(version.id)
                 log.error("knowledge version %s of %s does not have its hash; it is not used", version.id, version.key)

@@ -11,7 +11,7 @@ from workbench.serving.ports import Runtime
 _SENTENCE = re.compile(r"\S.*?(?:[.!?…。！？]+[\"'”’»)\]]*(?=\s|$)|(?=\n)|$)", re.DOTALL)
 _NEIGHBOUR = 0.6
 """A sentence beside the best one comes along when its score is at least this share of the best."""
-_WORDS_WEIGHT = 0.5
+_WORDS_WEIGHT = 0.25
 
 
 @dataclass(frozen=True)
