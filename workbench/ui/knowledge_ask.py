@@ -11,16 +11,22 @@ from workbench.serving.answer import AnswerService
 from workbench.serving.configuration import ServingConfiguration
 from workbench.serving.result import Answer
 from workbench.serving.retrieve import Retrieved
-from workbench.ui import guard, page
+from workbench.ui import page
 from workbench.ui.guard import Visit
 
 _SHOWN = 6
 
 
-@st.cache_resource(show_spinner=False)
-def _answers() -> AnswerService:
-    context = guard.services().context
-    return AnswerService(context, RuntimeClient(context.settings))
+_ANSWERS = "knowledge_answers"
+
+
+def _answers(visit: Visit) -> AnswerService:
+    """The process's own answer service, which keeps its view of the corpus between questions."""
+    extras = visit.context.extras
+    if _ANSWERS not in extras:
+        extras[_ANSWERS] = AnswerService(visit.context, extras.get("runtime_client") or RuntimeClient(visit.context.settings))
+    service: AnswerService = extras[_ANSWERS]
+    return service
 
 
 def show(visit: Visit) -> None:
@@ -38,8 +44,8 @@ def show(visit: Visit) -> None:
     evidence = replace(configuration, routing=replace(configuration.routing, mode="evidence"))
     try:
         with st.spinner("Looking it up"):
-            found, commit = _answers().retrieve(evidence, text)
-            answer = _answers().answer(evidence, text)
+            found, commit = _answers(visit).retrieve(evidence, text)
+            answer = _answers(visit).answer(evidence, text)
     except WorkbenchError as error:
         page.failure(error)
         return
@@ -54,7 +60,7 @@ def show(visit: Visit) -> None:
     elif configuration.routing.mode == "generate" and st.button("Answer with the model too", key="knowledge_ask_model"):
         try:
             with st.spinner("The model writes; on two cores that takes some seconds"):
-                _answer("By the live release, guarded", _answers().answer(configuration, text))
+                _answer("By the live release, guarded", _answers(visit).answer(configuration, text))
         except WorkbenchError as error:
             page.failure(error)
 
