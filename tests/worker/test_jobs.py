@@ -300,6 +300,16 @@ def test_a_process_that_does_not_stop_in_time_is_killed_and_its_job_resumed_late
     assert resumed.attempt == 2
 
 
+def test_what_an_ended_job_left_is_swept_at_the_next_start_and_what_another_needs_is_kept(services: Services) -> None:
+    ended, waiting = queue(services, "test"), queue(services, "test")
+    services.jobs.cancel(local_administrator(), ended.id)
+    folders = [services.context.artifacts.root / "tmp" / f"job-{job.id}" for job in (ended, waiting)]
+    for folder in folders:
+        folder.mkdir()
+    Worker(services).sweep()
+    assert [folder.exists() for folder in folders] == [False, True]
+
+
 def test_a_number_that_now_belongs_to_another_process_is_never_signalled(services: Services) -> None:
     job = queue(services, "sleep")
     claimed = services.jobs.claim(WORKER, "gone", ["sleep"])

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from datetime import timedelta
 from typing import IO
 
 import psutil
+from sqlalchemy.exc import SQLAlchemyError
 from sqlmodel import col, select
 
 from workbench.bootstrap import Services
@@ -57,6 +59,7 @@ class Worker:
     def run(self) -> None:
         """Look for jobs until `stopping` is set, then let those that run write their checkpoint."""
         trouble = ""
+        self.sweep()
         while not self.stopping.wait(LOOK_SECONDS):
             try:
                 self.look_once()
@@ -80,6 +83,23 @@ class Worker:
         job = self.services.jobs.claim(WORKER, self.name, list(KINDS))
         if job is not None:
             self._start(job)
+
+    def sweep(self) -> None:
+        """Remove folders of jobs that have ended: whoever ended them was killed before it came to that."""
+        folders = {
+            path.name.removeprefix("job-"): path for path in (self.services.context.artifacts.root / "tmp").glob("job-*")
+        }
+        if not folders:
+            return
+        try:
+            with self.services.context.database.session() as session:
+                jobs = session.exec(select(Job).where(col(Job.id).in_(list(folders)))).all()
+        except SQLAlchemyError as error:
+            log.warning("cannot tidy up: %s", str(error).splitlines()[0])
+            return
+        for job in jobs:
+            if job.status.is_terminal:
+                shutil.rmtree(folders[job.id], ignore_errors=True)
 
     def stop_jobs(self, seconds: float = STOP_SECONDS) -> None:
         """Ask every running job on this machine to save and be marked interrupted; those that do not are killed."""

@@ -107,6 +107,8 @@ def _train(run: JobRun, recipe: str, base: LocalModel) -> dict[str, Any]:
         on_metric=run.metric,
         should_stop=run.should_stop,
     )
+    if result.resumed_from_step:
+        log.info("this attempt began going on from step %d", result.resumed_from_step)
     if result.adapter_folder is None:
         raise Stopped
     calibrate(run.settings, recipe, tokens=result.tokens, seconds=result.seconds, last_layers=spec.settings.last_layers)
