@@ -9,7 +9,7 @@ from workbench.evaluation import queries
 from workbench.evaluation.gate import signed
 from workbench.evaluation.models import Comparison
 from workbench.golden.queries import get_set
-from workbench.ui import case_view, compare_form, guard, job_progress, links, page, verdict_view
+from workbench.ui import case_view, compare_form, golden_view, guard, job_progress, links, page, verdict_view
 
 visit = guard.visit()
 page.header("Compare", "Candidate and incumbent answer the same golden cases; a rule set beforehand gives the verdict.")
@@ -105,7 +105,10 @@ else:
         job = jobs.get(item.id)
         if job is not None and not job.status.is_terminal:
             job_progress.live(job.id)
+    if (trace_id := st.query_params.get("trace")) and visit.can(Permission.EDIT_GOLDEN):
+        golden_view.case_from_trace(visit, trace_id)
     if visit.can(Permission.COMPARE):
         st.subheader("New comparison", anchor=False)
         compare_form.show(visit, st.query_params.get("adapter"))
     listing()
+    golden_view.show(visit)

@@ -1,5 +1,6 @@
 """The Compare page without a browser: what it offers, launches and says."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +24,10 @@ from workbench.bootstrap import Services
 from workbench.core.actors import Actor, Role
 from workbench.evaluation import queries, runner
 from workbench.evaluation.models import Comparison
+from workbench.golden import queries as golden_queries
 from workbench.identity.models import Project
+from workbench.identity.service import local_administrator
+from workbench.traces.indexer import index_pending
 from workbench.ui import arm_choice, guard, links
 
 PAGE = Path(__file__).parents[2] / "pages" / "compare.py"
@@ -136,3 +140,35 @@ def test_what_an_arm_said_is_shown_as_text_and_never_as_markup(
     text = _html(show(someone(Role.REVIEWER), comparison=comparison.id, case="1"))
     assert "<img" not in text
     assert "&lt;img" in text
+
+
+def test_a_trace_becomes_a_golden_case_on_the_page(show: Show, services: Services, project: Project, someone: Someone) -> None:
+    actor = someone(Role.ENGINEER)
+    golden = triage_set(services, actor, project.id)
+    span = {
+        "traceId": "0af7651916cd43dd8448eb211c80319c",
+        "spanId": "b7ad6b7169203331",
+        "name": "chat",
+        "startTimeUnixNano": str(time.time_ns()),
+        "endTimeUnixNano": str(time.time_ns()),
+        "attributes": [
+            {"key": "input.value", "value": {"stringValue": "The bank took money twice"}},
+            {"key": "output.value", "value": {"stringValue": "Sorry to hear that."}},
+        ],
+    }
+    services.traces.ingest_otlp(
+        local_administrator(), project.id, {"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}, "application/json"
+    )
+    index_pending(services.context)
+    page = show(actor, trace=str(span["traceId"]))
+    assert [item.value for item in page.error] == []
+    page.selectbox(key="golden_trace_label").set_value("loans").run()
+    page.button(key="golden_trace_add").click().run()
+    assert not page.exception
+    with services.context.database.session() as session:
+        newest = golden_queries.newest(session, project.id, golden.name)
+        assert newest is not None
+        case = golden_queries.cases(session, newest.id)[-1]
+    assert (newest.number, case.content) == (2, {"text": "The bank took money twice", "label": "loans"})
+    assert case.trace_id == span["traceId"]
+    assert "trace" not in page.query_params
