@@ -38,10 +38,9 @@ with st.sidebar:
 
 selected = st.navigation(pages_for(visit), position="sidebar", expanded=True)
 
-with st.sidebar:
-    roles = ", ".join(sorted(role.value for role in visit.actor.roles(visit.project.id)))
+with st.sidebar, st.container(key="shell_person", gap="xxsmall"):
     page.plain(visit.actor.name)
-    st.caption(roles)
-    st.link_button("Sign out", "/auth/sign-out", type="tertiary")
+    st.caption(", ".join(sorted(role.value for role in visit.actor.roles(visit.project.id))))
+    st.html('<a href="/auth/sign-out" target="_self">Sign out</a>')
 
 selected.run()

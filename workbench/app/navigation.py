@@ -14,22 +14,26 @@ _PAGES = REPOSITORY / "pages"
 _R = Role
 _EVERYONE = frozenset(Role)
 
+_BUILDERS = frozenset({_R.ENGINEER, _R.REVIEWER, _R.AUDITOR, _R.ADMIN})
+_DECIDERS = frozenset({_R.ENGINEER, _R.REVIEWER, _R.AUDITOR, _R.OPERATOR})
+
 _SECTIONS: dict[str, list[tuple[str, str, str, frozenset[Role]]]] = {
     "": [("home", "Home", ":material/home:", _EVERYONE)],
     "Learn": [
         ("traces", "Traces", ":material/forum:", _EVERYONE),
         ("annotate", "Annotate", ":material/edit_note:", frozenset({_R.ANNOTATOR, _R.EXPERT, _R.ENGINEER, _R.ADMIN})),
-        ("datasets", "Datasets", ":material/dataset:", frozenset({_R.ENGINEER, _R.REVIEWER, _R.AUDITOR, _R.ADMIN})),
         ("knowledge", "Knowledge", ":material/menu_book:", _EVERYONE),
-        ("tune", "Tune", ":material/tune:", frozenset({_R.ENGINEER, _R.REVIEWER, _R.AUDITOR, _R.ADMIN, _R.OPERATOR})),
+        ("datasets", "Datasets", ":material/dataset:", _BUILDERS),
+        ("tune", "Tune", ":material/tune:", _BUILDERS | {_R.OPERATOR}),
     ],
     "Decide": [
-        ("compare", "Compare", ":material/compare_arrows:", frozenset({_R.ENGINEER, _R.REVIEWER, _R.AUDITOR, _R.EXPERT, _R.OPERATOR})),
-        ("releases", "Releases", ":material/verified:", frozenset({_R.ENGINEER, _R.REVIEWER, _R.AUDITOR, _R.OPERATOR, _R.ADMIN})),
+        ("compare", "Compare", ":material/compare_arrows:", _DECIDERS | {_R.EXPERT}),
+        ("releases", "Releases", ":material/verified:", _DECIDERS | {_R.ADMIN}),
         ("audit", "Audit", ":material/history:", frozenset({_R.REVIEWER, _R.AUDITOR, _R.ADMIN})),
     ],
     "Run": [("admin", "Admin", ":material/settings:", frozenset({_R.ADMIN}))],
-}  # fmt: skip
+}
+"""Section → (file and address, title, icon, roles whose navigation shows it)."""
 
 
 def pages_for(visit: Visit) -> dict[str, list[Any]]:

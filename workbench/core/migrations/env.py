@@ -1,6 +1,6 @@
 """Alembic's entry: migrations run on the connection that `core.migrate` hands over."""
 
-from typing import Any
+from typing import Any, Literal
 
 from alembic import context
 from sqlalchemy import JSON, BigInteger
@@ -20,7 +20,7 @@ def _ours(name: str | None, kind: str, parents: Any) -> bool:
     return not (kind == "table" and name is not None and "_fts" in name)
 
 
-def _render(kind: str, item: Any, autogenerate: Any) -> str | bool:
+def _render(kind: str, item: Any, autogenerate: Any) -> str | Literal[False]:
     """Our own column types by their short names, so that a migration reads well."""
     if kind == "type" and isinstance(item, UtcDateTime):
         return "UtcDateTime()"
