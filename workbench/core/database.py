@@ -59,7 +59,9 @@ class Database:
                 pool_pre_ping=True,
                 json_serializer=_dumps,
             )
-            self.reading = self.writing = self.ingesting = engine
+            self.writing = self.ingesting = engine
+            # As with SQLite: what is read in one session is of one moment, and nothing is written by the way.
+            self.reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
     @property
     def dialect(self) -> str:

@@ -44,9 +44,7 @@ def move_channel(
         if kind is not MoveKind.ROLLED_BACK:
             raise
         seen = None  # Damaged: the rollback writes it anew.
-    pointer = session.exec(
-        select(Channel).where(Channel.project_id == project_id, Channel.name == channel).with_for_update()
-    ).first()
+    pointer = lock_channel(session, project_id, channel)
     if pointer is None:
         pointer = Channel(project_id=project_id, name=channel)
         work.add(pointer)
@@ -82,6 +80,13 @@ def move_channel(
     work.add(move)
     work.remember(move_id=move.id)
     return Moved(move, release)
+
+
+def lock_channel(session: Session, project_id: str, channel: str) -> Channel | None:
+    """The channel's row, held against other moves until the end of the transaction; None before the first move."""
+    return session.exec(
+        select(Channel).where(Channel.project_id == project_id, Channel.name == channel).with_for_update()
+    ).first()
 
 
 def rollback_target(context: Context, session: Session, project_id: str, channel: str, to: str | None) -> Release:

@@ -12,7 +12,7 @@ from workbench.core.clock import now
 from workbench.core.errors import Conflict, InvalidInput, NotFound, Unavailable
 from workbench.core.unit_of_work import Service, UnitOfWork
 from workbench.knowledge.policy import CorpusPolicy
-from workbench.releases.channels import Moved, move_channel, rollback_target
+from workbench.releases.channels import Moved, lock_channel, move_channel, rollback_target
 from workbench.releases.components import check_components, check_light_components
 from workbench.releases.deciding import check_may_decide, require_unaltered, sign_decision
 from workbench.releases.models import PRODUCTION, Approval, Channel, ChannelMove, MoveKind, Release, ReleaseState
@@ -255,6 +255,7 @@ class ReleaseService(Service):
             done = work.once(command_id)
             if done is not None:
                 return Moved(work.get(ChannelMove, done["move_id"]), work.get(Release, release_id))
+            lock_channel(work.session, project_id, channel)
             release = work.get(Release, release_id, lock=True)
             check_release(self.context.settings, work.session, release)
             incumbent = incumbent_of(self.context, work.session, project_id, channel)
@@ -307,6 +308,7 @@ class ReleaseService(Service):
             if done is not None:
                 move = work.get(ChannelMove, done["move_id"])
                 return Moved(move, work.get(Release, move.release_id))
+            lock_channel(work.session, project_id, channel)
             release = rollback_target(self.context, work.session, project_id, channel, to)
             check_light_components(self.context, work.session, release.configuration)
             moved = move_channel(

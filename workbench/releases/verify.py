@@ -79,8 +79,11 @@ def verified(context: Context, session: Session, project_id: str, channel: str, 
         Unavailable, IntegrityError
     """
     settings = context.settings
-    number, release_id = _pointer(session, project_id, channel)
-    move = newest_move(session, project_id, channel)
+    # One statement for both, and once more where the first promotion may have come between two.
+    found = _pointer_and_move(session, project_id, channel) or (
+        newest_move(session, project_id, channel) and _pointer_and_move(session, project_id, channel)
+    )
+    number, release_id, move = found or (0, None, newest_move(session, project_id, channel))
     if move is None or release_id is None:
         if move is None and seen is None and release_id is None:
             raise Unavailable(
@@ -171,6 +174,18 @@ def _pointer(session: Session, project_id: str, channel: str) -> tuple[int, str 
         select(Channel.number, Channel.release_id).where(Channel.project_id == project_id, Channel.name == channel)
     ).first()
     return (0, None) if row is None else (row[0], row[1])
+
+
+def _pointer_and_move(session: Session, project_id: str, channel: str) -> tuple[int, str | None, ChannelMove | None] | None:
+    of_channel = (col(ChannelMove.project_id) == Channel.project_id) & (col(ChannelMove.channel) == Channel.name)
+    row = session.exec(
+        select(Channel.number, Channel.release_id, ChannelMove)
+        .join_from(Channel, ChannelMove, of_channel, isouter=True)
+        .where(Channel.project_id == project_id, Channel.name == channel)
+        .order_by(col(ChannelMove.number).desc())
+        .limit(1)
+    ).first()
+    return None if row is None else (row[0], row[1], row[2])
 
 
 def _modified(settings: Settings, project_id: str, channel: str) -> int:
