@@ -25,7 +25,7 @@ head = st.container(horizontal=True, vertical_alignment="center")
 with head:
     if len(sections) > 1:
         section = st.segmented_control("View", sections, default=sections[0], key="annotate_view", label_visibility="collapsed")
-    chosen = annotate_queues.choose_queue(queues) if queues and section in ("Items", None) and may_annotate else None
+    chosen = annotate_queues.choose_queue(visit, queues) if queues and section in ("Items", None) and may_annotate else None
 
 if section == "Queues":
     annotate_queues.show_queues(visit, queues)

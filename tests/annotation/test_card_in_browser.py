@@ -14,7 +14,7 @@ from sqlmodel import select
 
 from tests.annotation.factories import make_queue, make_trace
 from tests.browser.walking import chromium, free_ports, wait_for
-from workbench.annotation.models import Response
+from workbench.annotation.models import QueueItem, Response
 from workbench.bootstrap import Services, bootstrap
 from workbench.core.actors import Role
 from workbench.core.settings import REPOSITORY, Settings
@@ -183,3 +183,28 @@ def test_two_people_see_each_other_and_never_the_same_item(place: Place, browser
     ben = open_queue(browser, place, queue_id, "ben")
     assert ana.locator(".turn.user .text").inner_text() != ben.locator(".turn.user .text").inner_text()
     expect(ben.locator("#others")).to_have_text("Ana also works here")
+
+
+def test_asking_the_live_release_says_when_nothing_is_live_and_keeps_what_was_typed(place: Place, browser: Browser) -> None:
+    page = open_queue(browser, place, place.add_queue(1))
+    page.locator("#text-rewrite").fill("Half a thought")
+    page.locator("#ask").click()
+    expect(page.locator("#alert")).to_contain_text("Nothing is released yet")
+    expect(page.locator("#text-rewrite")).to_have_value("Half a thought")
+    expect(page.locator("#saved")).to_contain_text("Saved")
+
+
+def test_a_suggestion_that_arrives_later_appears_beside_what_was_typed(place: Place, browser: Browser) -> None:
+    queue_id = place.add_queue(1)
+    page = open_queue(browser, place, queue_id)
+    with place.services.context.database.session() as session:
+        (item,) = session.exec(select(QueueItem).where(QueueItem.queue_id == queue_id)).all()
+    place.services.annotation.suggest(
+        local_administrator(), item.id, question="triage", value="loans", agent="Version 2", score=0.8
+    )
+    page.locator("#text-rewrite").press_sequentially("Words")
+    expect(page.locator("#proposed-triage")).to_contain_text("Suggested by Version 2, 80% sure")
+    expect(page.locator("#text-rewrite")).to_have_value("Words")
+    page.keyboard.press("Escape")
+    page.keyboard.press("y")
+    expect(page.locator("input[name=triage][value=loans]")).to_be_checked()

@@ -11,7 +11,7 @@ from workbench.annotation.schema import FLAGS, TRIAGE, Question, default_questio
 from workbench.core.actors import Actor, Permission
 from workbench.core.canonical import content_hash
 from workbench.core.clock import now
-from workbench.core.errors import Conflict, InvalidInput, NotFound
+from workbench.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from workbench.core.unit_of_work import Service, UnitOfWork
 from workbench.identity.models import Project
 from workbench.traces.models import Trace
@@ -217,7 +217,7 @@ class QueueCommands(Service):
             if (done := work.once(command_id)) is not None:
                 return work.get(Suggestion, done["suggestion_id"])
             item = work.get(QueueItem, item_id)
-            work.require(Permission.ANNOTATE if kind == "person" else Permission.MANAGE_QUEUES, item.project_id)
+            self._require_either(work, item.project_id)
             questions = {each.name: each for each in read_questions(work.get(Queue, item.queue_id).questions)}
             if question not in questions or question == FLAGS:
                 raise InvalidInput(f"This queue takes no suggestion for {question!r}.")
@@ -263,6 +263,14 @@ class QueueCommands(Service):
             work.record("annotation.flag_resolved", subject=item, reason=reason.strip(), state=str(item.state))
             work.remember(item_id=item.id)
             return item
+
+    @staticmethod
+    def _require_either(work: UnitOfWork, project_id: str) -> None:
+        """Whoever annotates or manages queues may propose: a suggestion decides nothing."""
+        try:
+            work.require(Permission.ANNOTATE, project_id)
+        except NotAllowed:
+            work.require(Permission.MANAGE_QUEUES, project_id)
 
 
 def _labels(work: UnitOfWork, project_id: str, trace_ids: Sequence[str]) -> dict[str, tuple[str | None, str]]:

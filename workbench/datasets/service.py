@@ -10,7 +10,7 @@ from workbench.core.actors import Actor, Permission
 from workbench.core.clock import now
 from workbench.core.errors import Conflict, InvalidInput
 from workbench.core.runtime_client import RuntimeClient
-from workbench.core.unit_of_work import Service, UnitOfWork
+from workbench.core.unit_of_work import CommandReceipt, Service, UnitOfWork
 from workbench.datasets import queries
 from workbench.datasets.builder import Collected, PromptOf, collect
 from workbench.datasets.checks import Check, Embedder, Level, examine
@@ -59,6 +59,8 @@ class DatasetService(Service):
         if not name or len(name) > 80:
             raise InvalidInput("A dataset needs a name of at most 80 characters.")
         self.context.authorizer.require(actor, Permission.BUILD_DATASETS, project_id)
+        if (earlier := self._built_before(command_id)) is not None:
+            return earlier
         # Read, embed and check before the transaction: it holds the only write lock and must be short.
         with self.context.reading(actor, project_id) as session:
             found, checks = self._collect(
@@ -165,6 +167,12 @@ class DatasetService(Service):
                 with_origin=origin,
             )  # fmt: skip
         return "".join(line + "\n" for line in lines).encode()
+
+    def _built_before(self, command_id: str | None) -> DatasetVersion | None:
+        """What the command made when it was carried out before, without reading and embedding everything again."""
+        with self.context.database.session() as session:
+            receipt = session.get(CommandReceipt, command_id) if command_id else None
+            return session.get(DatasetVersion, receipt.result["dataset_id"]) if receipt else None
 
     @staticmethod
     def erase_traces(work: UnitOfWork, project_id: str, trace_ids: Sequence[str]) -> int:

@@ -8,7 +8,7 @@ const SAVE_AFTER_MS = 400;
 const TOUCH_EVERY_MS = 4 * 60 * 1000;
 const IDLE_AFTER_MS = 60 * 1000;
 const WAITING_TOO_LONG_MS = 6000;
-const RESERVED = new Set(["e", "s", "f", "u", "g", "y", "c", "r"]); // acts of the card, and keys Streamlit keeps for itself
+const RESERVED = new Set(["e", "s", "f", "u", "g", "w", "y", "c", "r"]); // acts of the card, and keys Streamlit keeps for itself
 const FLAG_KEYS = ["6", "7", "8", "9", "0", "-", "="];
 const MAC = /mac|iphone|ipad/i.test(navigator.platform || "");
 const instances = new WeakMap();
@@ -56,6 +56,7 @@ class Card {
       document.addEventListener(name, this.onInput, { passive: true, capture: true });
     this.clock = setInterval(() => this.tick(), 1000);
     this.touched = Date.now();
+    this.el("ask").onclick = () => this.askLive();
     this.el("submit").onclick = () => this.submit();
     this.el("skip").onclick = () => this.act("skip");
     this.el("flag").onclick = () => this.openFlag();
@@ -104,15 +105,24 @@ class Card {
     const next = data.item;
     const other = (next && next.id) !== (this.item && this.item.id) || (next && next.turn !== this.item.turn);
     if (other || !this.shownOnce) this.show(next);
+    else if (JSON.stringify(data.suggestions) !== this.proposals)
+      for (const question of data.questions) {
+        const box = this.el(`proposed-${question.name}`);
+        if (box) box.replaceChildren(...this.suggestions(question));
+      }
+    this.proposals = JSON.stringify(data.suggestions);
     this.fit();
-    if (!this.outbox.some((act) => act.kind !== "draft" && act.kind !== "touch")) this.setBusy(false);
+    if (!this.outbox.some((act) => !["draft", "touch", "ask"].includes(act.kind))) this.setBusy(false);
+    const asking = this.outbox.some((act) => act.kind === "ask");
+    this.el("ask").disabled = asking;
+    this.el("asking").textContent = asking ? "Asking; this takes some seconds…" : "";
     this.bar();
     if (failure) {
       this.shownFailure = failure.id;
       this.alert(failure.text);
       this.pressed = [];
-      this.unsaved = true;
-      if (failure.kind !== "draft" && failure.kind !== "touch" && this.item && this.item.id === failure.item) this.changed();
+      this.unsaved = failure.kind !== "ask";
+      if (!["draft", "touch", "ask"].includes(failure.kind) && this.item && this.item.id === failure.item) this.changed();
     } else if (data.notice && data.notice !== this.shownNotice) this.alert(data.notice);
     this.shownNotice = data.notice;
     if (this.outbox.length && !this.sent) this.push(); // left over from before a refresh
@@ -259,7 +269,7 @@ class Card {
       meaning.id = `meaning-${question.name}`;
       box.append(meaning);
     }
-    box.append(...this.suggestions(question));
+    box.append(this.proposed(question));
     return box;
   }
 
@@ -342,6 +352,13 @@ class Card {
       diff.setAttribute("aria-label", "Changes against the answer");
       box.append(diff);
     }
+    box.append(this.proposed(question));
+    return box;
+  }
+
+  proposed(question) {
+    const box = make("div");
+    box.id = `proposed-${question.name}`;
     box.append(...this.suggestions(question));
     return box;
   }
@@ -502,6 +519,14 @@ class Card {
     this.setBusy(true);
   }
 
+  askLive() {
+    if (!this.item || this.busy || this.el("ask").disabled) return;
+    this.flush();
+    this.queue("ask");
+    this.el("ask").disabled = true;
+    this.el("asking").textContent = "Asking; this takes some seconds…";
+  }
+
   openFlag() {
     if (!this.item || this.busy) return;
     this.el("flagform").hidden = false;
@@ -563,7 +588,7 @@ class Card {
       if (["Enter", " ", "ArrowUp", "ArrowDown"].includes(event.key)) return;
     }
     const key = event.key.toLowerCase();
-    if (!"sfueg?".includes(key) && !(this.keys && this.keys.has(key))) return;
+    if (!"sfuegw?".includes(key) && !(this.keys && this.keys.has(key))) return;
     if (event.repeat) return;
     event.preventDefault();
     event.stopPropagation();
@@ -581,6 +606,7 @@ class Card {
     else if (key === "f") this.openFlag();
     else if (key === "u") this.undo();
     else if (key === "e") this.edit();
+    else if (key === "w") this.askLive();
     else if (key === "g") this.guidelines();
     else if (key === "?") this.help();
     else if (this.item && this.keys && this.keys.has(key)) this.keys.get(key).run();
@@ -604,6 +630,7 @@ class Card {
       ["F", "Flag with a reason"],
       ["U", "Undo my last submit, skip or flag"],
       ["G", "Guidelines"],
+      ["W", "What would the live release say?"],
       ["Esc", "Leave the text, close this"],
     ];
     const groups = new Map([["Acts", acts]]);

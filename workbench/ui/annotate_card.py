@@ -16,6 +16,7 @@ from workbench.annotation.leases import Held
 from workbench.annotation.models import Queue, QueueItem, ResponseStatus
 from workbench.core.clock import now
 from workbench.core.errors import WorkbenchError
+from workbench.ui import annotate_live
 from workbench.ui.annotate_item import card_data
 from workbench.ui.guard import Visit
 
@@ -85,6 +86,9 @@ def _carry_out(visit: Visit, act: dict[str, Any]) -> None:
     consent = act["consent"] if isinstance(act.get("consent"), bool) else None
     if kind == "draft":
         annotation.save_draft(actor, item_id, values, seconds=seconds, consent=consent, command_id=command_id)
+        return
+    if kind == "ask":
+        annotate_live.suggest(visit, item_id, command_id=command_id)
         return
     if kind == "touch":
         annotation.lease_item(actor, item_id, command_id=command_id)

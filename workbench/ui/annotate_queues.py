@@ -19,9 +19,14 @@ from workbench.ui import annotate_card, page
 from workbench.ui.guard import Visit
 
 
-def choose_queue(queues: list[QueueOverview]) -> Queue:
-    """The queue to work on: the address's, else the first that has something for this person."""
+def choose_queue(visit: Visit, queues: list[QueueOverview]) -> Queue:
+    """The queue to work on: that of the address or its item, else the first that has something for this person."""
     by_id = {each.queue.id: each for each in queues}
+    if item_id := st.query_params.get("item"):
+        with visit.read() as session:
+            item = session.get(QueueItem, item_id)
+        if item is not None and "annotate_queue" not in st.session_state:
+            st.query_params["queue"] = item.queue_id
     waiting = next((each.queue.id for each in queues if each.for_me), queues[0].queue.id)
     named = st.query_params.get("queue")
     chosen = st.selectbox(

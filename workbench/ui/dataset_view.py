@@ -14,7 +14,7 @@ from workbench.datasets.models import DatasetExample, DatasetVersion
 from workbench.datasets.queries import examples
 from workbench.datasets.verify import verify
 from workbench.identity.queries import names_of
-from workbench.ui import diff, page
+from workbench.ui import diff, links, page
 from workbench.ui.guard import Visit
 
 _TASKS = {"generation": "Supervised pairs: prompt and completion", "triage": "Classification: text and team"}
@@ -141,8 +141,8 @@ def _acts(visit: Visit, version: DatasetVersion) -> None:
                 _freeze(visit, version)
             if st.button("Discard", key="dataset_discard"):
                 _discard(visit, version)
-        elif st.button("Fine-tune on it", type="primary", key="dataset_tune"):
-            st.switch_page("pages/tune.py", query_params={"dataset": version.id})
+        else:
+            links.to("tune", "Fine-tune on it", icon=":material/tune:", dataset=version.id)
         if st.button("Check the hash", key="dataset_verify"):
             _verify(visit, version)
         if st.button("Export", key="dataset_export"):
