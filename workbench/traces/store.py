@@ -194,9 +194,9 @@ def table(model: Any) -> Table:
 
 
 def insert(context: Context, model: Any) -> Any:
-    """An insert into the model's table that knows `on_conflict_…` on this database."""
+    """An insert into the model's table that knows `on_conflict_…` on this database and counts what it really stored."""
     dialect = postgresql if context.database.dialect == "postgresql" else sqlite
-    return dialect.insert(table(model))
+    return dialect.insert(table(model)).execution_options(preserve_rowcount=True)
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def _send_dialog(visit: Visit, trace_ids: tuple[str, ...]) -> None:
             page.failure(error)
             return
         already = len(trace_ids) - len(added)
-        st.session_state[_DONE] = f"{len(added)} sent to {names[chosen]}" + (
+        st.session_state[_DONE] = f"{len(added)} sent to {page.escape_markdown(names[chosen])}" + (
             f", {already} were there already." if already else "."
         )
         st.rerun()

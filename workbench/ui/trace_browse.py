@@ -78,7 +78,7 @@ def _heading(visit: Visit, view: View, found: TracePage) -> None:
         more = "" if found.total_is_exact else "more than "
         st.markdown(f"**{more}{page.count(total, 'trace')}**", width="content")
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
-            if view.is_narrowed:
+            if view.is_narrowed and found.rows:
                 st.button("Clear filters", key="traces_clear", type="tertiary", on_click=_clear)
             take = min(total, trace_acts.MOST)
             for kind, label in trace_acts.offered(visit):

@@ -47,10 +47,12 @@ def show(visit: Visit, trace_id: str) -> None:
 
 
 def _bar(visit: Visit, view: View, trace: Trace, before: str | None, behind: str | None) -> None:
+    st.html('<div style="height:12px"></div>')  # the app's own header lies over the first line
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
+            st.title("Trace", anchor=False)
             st.button(
-                "Traces", key="trace_back", icon=":material/arrow_back:", type="tertiary", on_click=_go, args=(view, None),
+                "All traces", key="trace_back", icon=":material/arrow_back:", type="tertiary", on_click=_go, args=(view, None),
                 shortcut="Escape",
             )  # fmt: skip
             st.button(

@@ -25,6 +25,7 @@ CHOICES = {
 }  # fmt: skip
 """Filter field and query parameter → its name on the page."""
 FIRST_ROW = ("model", "release", "language", "status")
+_RATINGS = ("", "-2", "-3", "4-")
 _SIGNALS = {"": "Any", "yes": "With feedback", "no": "Without feedback", "correction": "With a correction"}
 
 
@@ -99,41 +100,46 @@ def write(view: View) -> dict[str, Any]:
 def bar(view: View, facets: Mapping[str, list[tuple[str, int]]]) -> None:
     """The filter bar. A change goes into the address and back to the first page."""
     _fill_widgets(view)
-    columns = st.columns([2.3, 1.3, 1.3, 1.3, 1.1, 1.1, 1], vertical_alignment="bottom")
-    columns[0].text_input(
-        "Search", key="traces_q", on_change=_changed, placeholder="words in question or answer", icon=":material/search:"
-    )
-    columns[1].selectbox("Period", list(PERIODS), format_func=PERIODS.__getitem__, key="traces_period", on_change=_changed)
-    for column, name in zip(columns[2:6], FIRST_ROW, strict=True):
-        with column:
-            _choice(name, view, facets)
     more = sum(bool(getattr(view.filters, name)) for name in CHOICES if name not in FIRST_ROW) + _other_filters(view.filters)
-    with columns[6].popover(f"More ({more})" if more else "More", width="stretch", key="traces_more"):
-        st.slider(
-            "Rating",
-            1.0,
-            5.0,
-            step=0.5,
-            key="traces_rating",
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+        st.text_input(
+            "Search",
+            key="traces_q",
             on_change=_changed,
-            help="The whole range also shows unrated traces.",
+            placeholder="words in question or answer",
+            icon=":material/search:",
+            width=195,
         )
-        st.selectbox("Feedback", list(_SIGNALS), format_func=_SIGNALS.__getitem__, key="traces_feedback", on_change=_changed)
-        for name in CHOICES:
-            if name not in FIRST_ROW:
-                _choice(name, view, facets)
-        st.text_input("Session", key="traces_session", on_change=_changed)
-        st.text_input("User", key="traces_user", on_change=_changed)
+        st.selectbox(
+            "Period", list(PERIODS), format_func=PERIODS.__getitem__, key="traces_period", on_change=_changed, width=130
+        )
+        ratings = [*_RATINGS, *({_rated(view.filters)} - set(_RATINGS))]
+        st.selectbox("Rating", ratings, format_func=_rating_words, key="traces_rating", on_change=_changed, width=112)
+        for name in FIRST_ROW:
+            _choice(name, view, facets, width=106)
+        with st.popover(f"More ({more})" if more else "More", key="traces_more"):
+            st.selectbox(
+                "Feedback", list(_SIGNALS), format_func=_SIGNALS.__getitem__, key="traces_feedback", on_change=_changed
+            )
+            for name in CHOICES:
+                if name not in FIRST_ROW:
+                    _choice(name, view, facets)
+            st.text_input("Session", key="traces_session", on_change=_changed)
+            st.text_input("User", key="traces_user", on_change=_changed)
     if view.period == "dates":
         st.date_input("Days (UTC)", key="traces_dates", on_change=_changed, width=280)
 
 
 def go(view: View, *, trace: str | None = None) -> None:
     """Put a view into the address."""
-    st.query_params.from_dict({**write(view), **({"trace": trace} if trace else {})})
+    query = {**write(view), **({"trace": trace} if trace else {})}
+    if query:
+        st.query_params.from_dict(query)
+    else:
+        st.query_params.clear()
 
 
-def _choice(name: str, view: View, facets: Mapping[str, list[tuple[str, int]]]) -> None:
+def _choice(name: str, view: View, facets: Mapping[str, list[tuple[str, int]]], *, width: Any = "stretch") -> None:
     counts = dict(facets.get(name, []))
     options = [*counts, *(value for value in getattr(view.filters, name) if value not in counts)]
     st.multiselect(
@@ -143,6 +149,7 @@ def _choice(name: str, view: View, facets: Mapping[str, list[tuple[str, int]]]) 
         on_change=_changed,
         format_func=lambda value: f"{value} ({counts[value]:,})" if value in counts else f"{value} (0)",
         placeholder="any",
+        width=width,
     )
 
 
@@ -151,7 +158,7 @@ def _fill_widgets(view: View) -> None:
     state, filters = st.session_state, view.filters
     state["traces_q"] = filters.text
     state["traces_period"] = view.period
-    state["traces_rating"] = (filters.rating_min or 1.0, filters.rating_max or 5.0)
+    state["traces_rating"] = _rated(filters)
     state["traces_feedback"] = _signal(filters)
     state["traces_session"], state["traces_user"] = filters.session or "", filters.user or ""
     for name in CHOICES:
@@ -166,15 +173,15 @@ def _fill_widgets(view: View) -> None:
 def _changed() -> None:
     """Read the widgets into the address."""
     state = st.session_state
-    low, high = state["traces_rating"]
+    low, _, high = state["traces_rating"].partition("-")
     signal = state["traces_feedback"]
     query: dict[str, Any] = {
         "q": state["traces_q"].strip(),
         "period": state["traces_period"],
         "session": state["traces_session"].strip(),
         "user": state["traces_user"].strip(),
-        "rating_min": f"{low:g}" if low > 1 or high < 5 else "",
-        "rating_max": f"{high:g}" if high < 5 else "",
+        "rating_min": low,
+        "rating_max": high,
         "feedback": signal,
         "sort": st.query_params.get("sort", ""),
         **{name: state[f"traces_{name}"] for name in CHOICES},
@@ -184,12 +191,24 @@ def _changed() -> None:
         chosen = state.get("traces_dates") or (today - timedelta(days=30), today)
         query["since"] = chosen[0].isoformat()
         query["until"] = (chosen[1] if len(chosen) > 1 else chosen[0]).isoformat()
-    st.query_params.from_dict({name: value for name, value in query.items() if value})
+    go(read(query))
 
 
 def _other_filters(filters: TraceFilter) -> int:
-    rated = filters.rating_min is not None or filters.rating_max is not None
-    return rated + bool(_signal(filters)) + bool(filters.session) + bool(filters.user)
+    return bool(_signal(filters)) + bool(filters.session) + bool(filters.user)
+
+
+def _rated(filters: TraceFilter) -> str:
+    """The rating range as `low-high`, either side empty where it is open; empty for any."""
+    low, high = (f"{end:g}" if end is not None else "" for end in (filters.rating_min, filters.rating_max))
+    return f"{low}-{high}" if low or high else ""
+
+
+def _rating_words(choice: str) -> str:
+    low, _, high = choice.partition("-")
+    if low and high:
+        return f"{low} to {high}" if low != high else low
+    return f"{high} or lower" if high else f"{low} or higher" if low else "any"
 
 
 def _signal(filters: TraceFilter) -> str:

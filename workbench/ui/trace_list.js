@@ -51,7 +51,7 @@ class List {
     };
     pick.append(this.all);
     this.titles = ["Time (UTC)", "Question and answer", "Team, language", "Model, release", "Latency, cost"].map((title, index) =>
-      make("div", index > 1 ? `wide${index === 4 ? " num" : ""}` : "", title),
+      make("div", index > 1 ? `wide c${index - 2}${index === 4 ? " num" : ""}` : "", title),
     );
     this.bar = make("div", "bar");
     this.bar.hidden = true;
@@ -90,7 +90,7 @@ class List {
       text.append(marks);
     }
     const cells = row.cells.map((pair, number) => {
-      const cell = make("div", `cell${number === 2 ? " num" : ""}`);
+      const cell = make("div", `cell c${number}${number === 2 ? " num" : ""}`);
       const first = make("div", "", pair[0]);
       const second = make("div", "quiet", pair[1]);
       first.title = pair[0];

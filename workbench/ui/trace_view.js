@@ -7,6 +7,7 @@ export default function trace(component) {
   const root = component.parentElement.querySelector("#view");
   const signature = JSON.stringify(component.data);
   if (shown.get(root) === signature) return;
+  if (!shown.has(root)) document.querySelector("[data-testid=stMain]")?.scrollTo(0, 0); // a trace begins at its top
   shown.set(root, signature);
   const data = component.data;
   const talk = make("div", "talk");
@@ -96,6 +97,7 @@ function passage(one) {
     meter.append(fill);
     summary.append(end, meter);
   }
+  if (one.content) summary.append(make("span", "peek quiet", one.content.slice(0, 400)));
   const inside = make("div", "inside text");
   if (one.marked) inside.append(one.marked[0], make("mark", "", one.marked[1]), one.marked[2]);
   else inside.textContent = one.content;

@@ -1,0 +1,79 @@
+"""Traces on a real PostgreSQL: the same doors, the same answers."""
+
+import os
+import secrets
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from tests.core.postgres import PostgreSQLMissing, Server, running
+from tests.traces.factories import request, span, turn
+from workbench.bootstrap import Services, bootstrap
+from workbench.core.clock import now
+from workbench.core.settings import Settings
+from workbench.identity.service import local_administrator
+from workbench.traces import queries
+from workbench.traces.cli_views import trace_as_json
+from workbench.traces.indexer import index_all
+from workbench.traces.queries import SORTS, TraceFilter
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    try:
+        with running() as started:
+            yield started
+    except PostgreSQLMissing as error:
+        if os.environ.get("CI", "").lower() in ("1", "true", "yes"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def services(server: Server, tmp_path: Path) -> Iterator[Services]:
+    made = bootstrap(settings=Settings(home=tmp_path, database_url=server.url(server.new_database())))
+    made.context.database.create_all()
+    yield made
+    made.context.database.dispose()
+
+
+def test_traces_are_taken_found_and_read_on_postgresql(services: Services) -> None:
+    admin = local_administrator()
+    project = services.identity.add_project(admin, key="bank", name="Bank")
+    moment = int((now() - timedelta(hours=1)).timestamp() * 1e9)
+    trace_id = secrets.token_hex(16)
+    root, *rest = turn(trace_id, "¿Dónde está la tarjeta 50%?", "On its way.", start=moment)
+    document = request(*rest, span({"nul": "a\x00b"}, trace_id="0" * 32))
+    first = services.traces.ingest_otlp(admin, project.id, document)
+    again = services.traces.ingest_otlp(admin, project.id, document)
+    assert (first.new, again.new, len(first.rejected)) == (2, 0, 1)
+    services.traces.add_feedback(admin, project.id, trace_id=trace_id, value=2, minimum=1, maximum=5, key="k")
+    services.traces.add_feedback(admin, project.id, trace_id=trace_id, value=2, minimum=1, maximum=5, key="k")
+    index_all(services.context)
+    services.traces.ingest_otlp(admin, project.id, request(root))
+    index_all(services.context)
+    assert services.traces.tag(admin, project.id, [trace_id], "look", command_id="c") == 1
+    others = [span({"workbench.input": f"q{n}", "workbench.cost": n}, start=moment + n) for n in range(5)]
+    services.traces.ingest_otlp(admin, project.id, request(*others))
+    index_all(services.context)
+    with services.context.reading(admin, project.id) as session:
+        trace = queries.get_trace(session, project.id, trace_id)
+        assert (trace.span_count, trace.rating, trace.tags, trace.language) == (3, 2, ["look"], "es")
+        assert [bar.kind for bar in queries.timeline(session, project.id, trace_id)] == ["agent", "retriever", "llm"]
+        for wanted in ("TARJETA", "50%", "way"):
+            assert queries.trace_ids(session, project.id, TraceFilter(text=wanted)) == [trace_id]
+        assert queries.count_traces(session, project.id, TraceFilter(text="a_b\x00")) == 0
+        assert queries.trace_ids(session, project.id, TraceFilter(tag=("look",), rating_max=2)) == [trace_id]
+        for sort in SORTS:
+            page = queries.list_traces(session, project.id, sort=sort, limit=2)
+            seen = [row.id for row in page.rows]
+            while page.next:
+                page = queries.list_traces(session, project.id, sort=sort, limit=2, after=page.next)
+                seen += [row.id for row in page.rows]
+            assert len(seen) == len(set(seen)) == {"lowest rated": 1, "costliest": 5}.get(sort, 6)
+        assert dict(queries.facets(session, project.id)["tag"]) == {"look": 1}
+        assert sum(count for _, count, _ in queries.counts_by_day(session, project.id, days=2)) == 6
+        assert len(trace_as_json(session, project.id, trace_id)["spans"]) == 3
+        assert len(queries.rejected_spans(session, project.id)) == 2
