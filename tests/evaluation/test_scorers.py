@@ -2,8 +2,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from workbench.core.settings import REPOSITORY
 from workbench.evaluation.normalise import normalise, states
 from workbench.evaluation.scorers import declines, score_answer, score_triage, sentences
+from workbench.golden.formats import read_jsonl
 
 CASE = {
     "question": "What does a transfer cost?",
@@ -137,3 +139,13 @@ def test_triage_is_an_exact_match() -> None:
     assert score_triage({"label": "cards"}, "cards").passed
     wrong = score_triage({"label": "cards"}, "loans")
     assert (wrong.passed, wrong.score, wrong.checks[0].detail) == (False, 0.0, "loans")
+
+
+def test_every_reference_answer_of_the_demo_passes_its_own_case() -> None:
+    cases = read_jsonl("answers", (REPOSITORY / "data" / "demo" / "answers_golden.jsonl").read_bytes())
+    failed = [
+        case.content["reference"]
+        for case in cases
+        if not score_answer(case.content, case.content["reference"], cited=case.content["evidence"]).passed
+    ]
+    assert failed == []

@@ -10,7 +10,7 @@ from workbench.core.errors import Conflict, InvalidInput, NotAllowed
 from workbench.core.recording import AuditOutbox
 from workbench.golden import queries
 from workbench.golden.formats import set_hash
-from workbench.golden.leaks import check_never_trained_on
+from workbench.golden.leaks import find_leaks
 from workbench.golden.models import GoldenSet
 from workbench.identity.models import Project
 
@@ -110,15 +110,11 @@ def test_a_name_keeps_its_task(services: Services, project: Project, someone: So
         services.golden.import_jsonl(actor, project.id, name="Gate", task="answers", data=jsonl(answer_row()))
 
 
-def test_training_text_that_holds_an_old_versions_case_is_refused(
-    services: Services, project: Project, someone: Someone
-) -> None:
+def test_training_text_that_holds_an_old_versions_case_is_found(services: Services, project: Project, someone: Someone) -> None:
     actor = someone(Role.ENGINEER)
     _imported(services, project, actor, triage_row("Somebody used my card in a shop that I have never seen before"))
     _imported(services, project, actor, triage_row("Other"))
+    training = ["Somebody stole my card", "Question: somebody used MY card in a shop that I have visited\nAnswer:"]
     with services.context.database.session() as session:
-        check_never_trained_on(session, project.id, ["Somebody stole my card", "Please close the account"])
-        with pytest.raises(InvalidInput, match="1 training example holds"):
-            check_never_trained_on(
-                session, project.id, ["fine", "Question: somebody used MY card in a shop that I have visited\nAnswer:"]
-            )
+        leaks = find_leaks(training, queries.texts(session, project.id))
+    assert [(leak.position, leak.shared) for leak in leaks] == [(1, "somebody used my card in a shop that")]

@@ -1,14 +1,12 @@
-"""Whether golden text has found its way into training text. What a model was trained on cannot test it."""
+"""Whether golden text has found its way into training text. What a model was trained on cannot test it.
+
+Building a dataset version, launching a fine-tune and launching a comparison each ask `find_leaks`.
+"""
 
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from sqlmodel import Session
-
-from workbench.core.errors import InvalidInput
-from workbench.golden import queries
 
 RUN = 8
 """This many words in a row that both texts share count as a leak."""
@@ -85,19 +83,3 @@ def _leak_in_lines(position: int, text: str, whole: dict[tuple[str, ...], int]) 
                 if found in whole:
                     return Leak(position, whole[found], " ".join(found))
     return None
-
-
-def check_never_trained_on(session: Session, project_id: str, texts: Iterable[str]) -> None:
-    """Return when no training text holds golden text of any version of any golden set of the project.
-
-    Raises:
-        InvalidInput: says how many do and which is the first.
-    """
-    leaks = find_leaks(texts, queries.texts(session, project_id))
-    if leaks:
-        first = leaks[0]
-        raise InvalidInput(
-            f"{len(leaks)} training {'example holds' if len(leaks) == 1 else 'examples hold'} text of a golden set.",
-            why=f"Example {first.position + 1} and a golden case share “{first.shared}”, and a model cannot be tested on that.",
-            todo="Build a dataset version without these examples.",
-        )
