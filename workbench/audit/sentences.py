@@ -58,7 +58,8 @@ PHRASES: dict[str, str] = {
     "releases.proposed": "proposed {subject}",
     "releases.promoted": "promoted {subject}",
     "releases.rejected": "rejected {subject}",
-    "releases.rolled_back": "rolled back {subject}",
+    "releases.rolled_back": "rolled back to {subject}",
+    "releases.signature_refused": "gave a wrong password when signing {subject}",
     "releases.withdrawn": "withdrew {subject}",
     "traces.ingested": "delivered traces to {subject}",
 }

@@ -14,7 +14,7 @@ from workbench.datasets.models import DatasetVersion
 from workbench.evaluation.models import Comparison
 from workbench.identity.policy import allowed
 from workbench.knowledge.models import CorpusCommit, CorpusHead, CorpusMembership, KnowledgeEntryVersion
-from workbench.releases.models import PRODUCTION, Channel, Release, ReleaseState
+from workbench.releases.models import PRODUCTION, Channel, ChannelMove, Release, ReleaseState
 from workbench.traces.models import Trace
 from workbench.tuning.models import Adapter
 
@@ -92,10 +92,16 @@ def loop_numbers(session: Session, project_id: str) -> LoopNumbers:
         ),
         comparisons=_count(session, Comparison, Comparison.project_id == project_id),
         last_verdict=verdict,
-        live_release=live.name if live else None,
+        live_release=live.title if live else None,
         live_since=channel.moved_at if channel is not None and live else None,
         proposed=_releases(session, project_id, ReleaseState.PROPOSED),
-        approved_waiting=_releases(session, project_id, ReleaseState.APPROVED),
+        approved_waiting=_count(
+            session,
+            Release,
+            Release.project_id == project_id,
+            Release.state == ReleaseState.APPROVED,
+            col(Release.id).not_in(select(ChannelMove.release_id).where(ChannelMove.project_id == project_id)),
+        ),
     )
 
 
@@ -175,10 +181,10 @@ def _queues(session: Session, project_id: str) -> list[Waiting]:
 
 
 def _others_proposals(session: Session, project_id: str, actor: Actor) -> list[str]:
-    statement = select(Release.name).where(
+    statement = select(Release).where(
         Release.project_id == project_id, Release.state == ReleaseState.PROPOSED, Release.proposed_by != actor.id
     )
-    return list(session.exec(statement))
+    return [release.title for release in session.exec(statement)]
 
 
 def _head(session: Session, project_id: str) -> CorpusCommit | None:
