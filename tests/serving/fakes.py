@@ -17,7 +17,9 @@ BASE = "sha256:" + "b" * 64
 class FakeRuntime:
     """Embeds texts as bags of hashed words; its index follows the commit asked for, as the real one."""
 
-    def __init__(self, database: Database, write: Callable[[str], str] = lambda prompt: "I have no approved source for that") -> None:
+    def __init__(
+        self, database: Database, write: Callable[[str], str] = lambda prompt: "I have no approved source for that"
+    ) -> None:
         self.database = database
         self.write = write
         self.indexed: dict[str, list[float]] = {}

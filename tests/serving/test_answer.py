@@ -266,3 +266,17 @@ def test_certifying_a_high_risk_draft_is_what_makes_it_answer(world: World, some
     assert world.ask().passages == ()
     world.services.knowledge.certify_drafts(someone(Role.EXPERT), world.project.id, reason="Checked")
     assert now() + timedelta(days=80) < (world.ask().passages[0].version.review_at or now())
+
+
+def test_a_question_that_saw_the_former_head_does_not_take_the_view_back(world: World) -> None:
+    made = world.add("late-fee", FEE.text)
+    with world.services.context.database.session() as slow:
+        world.answers.views.at(slow, world.project.id, "default", None)
+        edited = world.services.knowledge.edit(
+            world.expert, made.entry.id, base_version_id=made.version.id, content=replace(FEE, text="It costs 7 dollars.")
+        )
+        world.ask(writes="It costs 7 dollars [late-fee].")
+        view = world.answers.views.at(slow, world.project.id, "default", None)  # its snapshot is from before the edit
+    assert view.commit is not None
+    assert edited.commit is not None
+    assert view.commit.id == edited.commit.id

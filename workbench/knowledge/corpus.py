@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from sqlalchemy import update
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from workbench.core.canonical import content_hash
@@ -99,8 +100,11 @@ def commit(
         created_by=work.actor.id,
         created_by_name=work.actor.name,
     )
-    work.add(row)
-    _move_head(session, row, expected)
+    try:
+        work.add(row)
+        _move_head(session, row, expected)
+    except IntegrityError as error:  # two first commits of a scope at the same moment: there is no head to lock yet
+        raise _moved() from error
     return row
 
 
@@ -119,7 +123,11 @@ def _move_head(session: Session, row: CorpusCommit, expected: str | None) -> Non
         .values(commit_id=row.id, number=row.number, moved_at=now())
     )
     if moved.rowcount != 1:  # type: ignore[attr-defined]
-        raise Conflict("The knowledge was changed by someone else at the same moment.", todo="Try again.")
+        raise _moved()
+
+
+def _moved() -> Conflict:
+    return Conflict("The knowledge was changed by someone else at the same moment.", todo="Try again.")
 
 
 def changed_entries(session: Session, row: CorpusCommit) -> dict[str, tuple[str | None, str | None]]:

@@ -155,7 +155,7 @@ class AnswerService:
         with self.context.database.session() as session:
             view = self.views.at(session, configuration.project_id, configuration.tenant, configuration.corpus_commit)
             policy = policy_of(self.context, session, configuration.project_id, configuration.tenant)
-        found = retrieve(
+        return retrieve(
             view,
             self.runtime,
             searched,
@@ -163,7 +163,6 @@ class AnswerService:
             policy=policy,
             language=recognize(text),
         )
-        return found, view.commit
 
     def _prepare(self, configuration: ServingConfiguration, content: dict[str, Any] | None, question: Question) -> _Prepared:
         started = time.perf_counter()

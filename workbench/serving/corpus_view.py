@@ -65,7 +65,8 @@ class CorpusViews:
         else:
             commit = queries.get_commit(session, project_id, commit_id)
         with view.lock:
-            if commit is not None and (view.commit is None or view.commit.id != commit.id):
+            # Forward only: a slower question that saw the former head must not take a faster one's view back to it.
+            if commit is not None and (view.commit is None or view.commit.number < commit.number):
                 _move(session, view, commit)
         return view
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from workbench.core.clock import now
-from workbench.knowledge.models import KnowledgeEntryVersion
+from workbench.knowledge.models import CorpusCommit, KnowledgeEntryVersion
 from workbench.knowledge.policy import CorpusPolicy
 from workbench.serving.corpus_view import CorpusView
 from workbench.serving.ports import Runtime
@@ -39,8 +39,8 @@ def retrieve(
     minimum_score: float,
     policy: CorpusPolicy,
     language: str | None = None,
-) -> list[Retrieved]:
-    """Candidates from the view's commit, best first; those that are no evidence come too, marked.
+) -> tuple[list[Retrieved], CorpusCommit | None]:
+    """Candidates from the view's commit, best first, and that commit; those that are no evidence come too, marked.
 
     Whatever the index holds, only versions of the commit are returned, and those the corpus policy still serves.
 
@@ -51,7 +51,7 @@ def retrieve(
     """
     with view.lock:
         if view.commit is None or not view.versions:
-            return []
+            return [], view.commit
         commit, versions = view.commit, dict(view.versions)
         lexical = view.lexical.rank(question, CANDIDATES)
         coverage = {key: view.lexical.coverage(question, key) for key, _ in lexical}
@@ -69,7 +69,7 @@ def retrieve(
         if language is not None and version.language.split("-")[0] == language:
             fused += 1 / (RRF_K + CANDIDATES)  # of two entries that say the same, the one in the asker's language
         found.append(Retrieved(version, score, covered, fused, score >= minimum_score or covered >= COVERED))
-    return sorted(found, key=lambda r: (not r.is_evidence, -r.fused, -r.score, r.version.key))
+    return sorted(found, key=lambda r: (not r.is_evidence, -r.fused, -r.score, r.version.key)), commit
 
 
 def fuse(rankings: Sequence[Sequence[str]]) -> dict[str, float]:
