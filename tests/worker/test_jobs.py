@@ -187,6 +187,25 @@ def test_what_a_job_made_and_its_end_are_one_transaction(services: Services, mon
         assert session.get(Job, "made-by-the-job") is None
 
 
+def test_a_heartbeat_does_not_take_the_end_of_its_own_job_for_a_lost_lease(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue(services, "test")
+    monkeypatch.setattr("workbench.worker.job_run.HEARTBEAT_SECONDS", 0.05)
+    finish = services.jobs.finish
+
+    def slowly(*arguments: Any, **named: Any) -> None:
+        finish(*arguments, **named)
+        made[0]._wake.set()
+        made[0].lost.wait(1.5)
+
+    made: list[JobRun] = []
+    monkeypatch.setattr(services.jobs, "finish", slowly)
+    attempt(services, monkeypatch, made.append)
+    assert made[0].finished
+    assert not made[0].lost.is_set()
+
+
 def test_the_worker_runs_a_job_in_a_process_group_of_its_own_and_tells_that_it_lives(
     services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

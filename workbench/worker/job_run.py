@@ -45,6 +45,7 @@ class JobRun:
         self._progress: dict[str, Any] | None = None
         self._points: list[tuple[str, int, float]] = []
         self._lock = threading.Lock()
+        self._ending = threading.Lock()  # a heartbeat must not take the end of the job for a lost lease
         self._wake = threading.Event()
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
@@ -107,16 +108,18 @@ class JobRun:
         """
         self._flush()
         jobs = self.services.jobs
-        with jobs.fenced(self.actor, self.job.id, self.job.fence) as (work, job):
-            yield work
-            jobs.finish_in(work, job, JobState.SUCCEEDED, result=result)
-        self.finished = True
+        with self._ending:
+            with jobs.fenced(self.actor, self.job.id, self.job.fence) as (work, job):
+                yield work
+                jobs.finish_in(work, job, JobState.SUCCEEDED, result=result)
+            self.finished = True
 
     def finish(self, state: JobState, *, result: dict[str, Any] | None = None, error: str | None = None) -> None:
         """End the job without rows of its own."""
         self._flush()
-        self.services.jobs.finish(self.actor, self.job.id, self.job.fence, state, result=result, error=error)
-        self.finished = True
+        with self._ending:
+            self.services.jobs.finish(self.actor, self.job.id, self.job.fence, state, result=result, error=error)
+            self.finished = True
 
     def start(self) -> None:
         """Take the job over and keep its lease.
@@ -148,7 +151,10 @@ class JobRun:
                 return
             last = time.monotonic()
             try:
-                self._send()
+                with self._ending:
+                    if self.finished:
+                        return
+                    self._send()
             except LostLease as error:
                 log.warning("%s", error)
                 self.lost.set()

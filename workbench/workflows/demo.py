@@ -17,7 +17,7 @@ from sqlmodel import Session, select
 from workbench.annotation.schema import Question
 from workbench.annotation.service import AnnotationService
 from workbench.core.actors import Actor, Role
-from workbench.core.clock import from_iso, now
+from workbench.core.clock import from_iso
 from workbench.core.errors import Conflict
 from workbench.core.jobs import Job, enqueue
 from workbench.core.settings import REPOSITORY
@@ -93,7 +93,9 @@ def load(context: Context, *, say: Say, folder: Path = DEMO_FOLDER) -> bool:
     project = project or _add_project(context, folder)
     people = _add_people(context, project, folder)
     say("  people and roles")
-    times = Shift(now() - _NEWEST_LIES_BEFORE_NOW, from_iso(read_json(folder / "project.json")["reference_time"]))
+    # From the project's own moment and not from now: a load that goes on after a kill must name the same moments again.
+    newest = project.created_at - _NEWEST_LIES_BEFORE_NOW
+    times = Shift(newest, from_iso(read_json(folder / "project.json")["reference_time"]))
     count = _import_traces(context, project, folder, times)
     say(f"  {count} traces with feedback")
     _import_knowledge(context, project, people, folder)
