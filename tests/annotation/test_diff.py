@@ -1,6 +1,6 @@
 """The word diff of the pages."""
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.ui.diff import Segment, word_diff
@@ -8,6 +8,7 @@ from workbench.ui.diff import Segment, word_diff
 TEXTS = st.text(alphabet="ab \n.ñ", max_size=40)
 
 
+@settings(deadline=None)
 @given(TEXTS, TEXTS)
 def test_the_segments_spell_both_texts(before: str, after: str) -> None:
     segments = word_diff(before, after)

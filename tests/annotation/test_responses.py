@@ -333,5 +333,5 @@ class AppendOnly(RuleBasedStateMachine):
 
 TestAppendOnly = AppendOnly.TestCase
 TestAppendOnly.settings = settings(
-    max_examples=8, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=6, stateful_step_count=15, deadline=None, suppress_health_check=list(HealthCheck)
 )

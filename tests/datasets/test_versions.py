@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import text
 from sqlmodel import select
@@ -111,6 +111,7 @@ def test_an_erased_row_leaves_its_leaf_and_the_hash_still_holds(services: Servic
     assert len(services.datasets.export(engineer, version.id).splitlines()) == 7
 
 
+@settings(deadline=None)
 @given(
     label=st.text(max_size=20),
     other=st.text(max_size=20),
@@ -128,12 +129,14 @@ def test_a_leaf_names_everything_in_the_row(label: str, other: str, people: list
     assert leaf(label) != leaf(label, consent=False)
 
 
+@settings(deadline=None)
 @given(session=st.text(min_size=1), traces=st.lists(st.text(), min_size=1), share=st.floats(0, 0.5))
 def test_a_session_is_never_on_both_sides(session: str, traces: list[str], share: float) -> None:
     assert len({split_of(session, trace, share) for trace in traces}) == 1
 
 
 @given(share=st.floats(0.1, 0.5))
+@settings(deadline=None, max_examples=15)
 def test_about_the_share_that_was_asked_for_is_held_out(share: float) -> None:
     held_out = sum(split_of(f"session {number}", "", share) == "validation" for number in range(2000)) / 2000
     assert abs(held_out - share) < 0.05
