@@ -39,7 +39,9 @@ def create_app(services: Services) -> FastAPI:
     app.state.services = services
     app.state.health = health.HealthCheck()
     add_handlers(app)
-    app.include_router(Receiver(background.wake).router())
+    receiver = Receiver(background.wake)
+    background.is_busy = lambda: receiver.is_busy
+    app.include_router(receiver.router())
     app.include_router(feedback.router)
     app.include_router(health.router)
     app.include_router(gateway.router)

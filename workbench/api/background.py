@@ -3,6 +3,7 @@
 import logging
 import os
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -18,6 +19,7 @@ _BEAT_SECONDS = 3.0
 _IDLE_SECONDS = 1.0
 """How often to look for traces that another process stored, such as an import."""
 _TROUBLE_SECONDS = 2.0
+_MAKE_WAY_SECONDS = 0.1
 
 
 class Background:
@@ -25,6 +27,8 @@ class Background:
 
     def __init__(self, services: Services) -> None:
         self._services = services
+        self.is_busy: Callable[[], bool] = lambda: False
+        """Whether senders wait right now; indexing then makes way."""
         self._stopping = threading.Event()
         self._work = threading.Event()
         self._threads = [
@@ -52,7 +56,8 @@ class Background:
             self._work.clear()
             try:
                 while index_pending(self._services.context, 100) and not self._stopping.is_set():
-                    pass
+                    if self.is_busy():
+                        self._stopping.wait(_MAKE_WAY_SECONDS)
                 self._work.wait(_IDLE_SECONDS)
             except SQLAlchemyError as error:
                 log.warning("traces not indexed yet: %s", error)

@@ -8,12 +8,16 @@ from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 from typing import Any
 
-from workbench.traces.dialects import PLAIN, Dialect, SpanKind, dialects_of
+from workbench.traces.dialects import DIALECTS, PLAIN, Dialect, SpanKind, dialects_of
 from workbench.traces.messages import Message, as_text, family, messages, parsed
 from workbench.traces.models import NANOS
 
 Attributes = Mapping[str, Any]
 
+Lookup = tuple[str, str]
+"""Our column, and the attribute to read it from."""
+
+_CARRIERS = frozenset(name for dialect in DIALECTS for name in dialect.carriers)
 _MAX_NANOS = 9_223_372_036_854_775_807
 
 
@@ -34,16 +38,15 @@ def facts(name: str, attributes: Attributes, events: list[dict[str, Any]], resou
         events: [{"name", "attributes"}]
         resource: attributes of the resource.
     """
-    spoken = _spoken(frozenset(attributes), frozenset(event["name"] for event in events))
+    carried = [event["attributes"] for event in events if event["name"] in _CARRIERS]
+    if carried:
+        attributes = {name: value for values in (*carried, attributes) for name, value in values.items()}
+    plan = _plan(frozenset(attributes), frozenset(event["name"] for event in events))
     columns: dict[str, Any] = {}
     kind: SpanKind | None = None
-    for dialect in spoken:
-        looked_at: Attributes = attributes
-        for event in events:
-            if event["name"] in dialect.carriers:
-                looked_at = {**event["attributes"], **looked_at}
-        kind = kind or _kind(dialect, looked_at)
-        _fill(columns, dialect, looked_at, resource)
+    for dialect, lookups in plan:
+        kind = kind or _kind(dialect, attributes)
+        _fill(columns, dialect, lookups, attributes, resource)
         if dialect.message_events:
             _fill_from_message_events(columns, dialect, events)
     if kind is None:
@@ -57,13 +60,25 @@ def facts(name: str, attributes: Attributes, events: list[dict[str, Any]], resou
             columns.setdefault("error", as_text(event["attributes"].get("exception.message"))[:2000])
     _settle_usage(columns)
     # Our own attributes decorate spans of every convention; a span is ours when it speaks nothing else.
-    named = [dialect.name for dialect in spoken if dialect is not PLAIN]
+    named = [dialect.name for dialect, _ in plan if dialect is not PLAIN]
     return Facts(kind, next((name for name in named if name != "workbench"), named[0] if named else PLAIN.name), columns)
 
 
-@lru_cache(maxsize=2048)
-def _spoken(names: frozenset[str], event_names: frozenset[str]) -> tuple[Dialect, ...]:
-    return dialects_of(dict.fromkeys(names), event_names)
+@lru_cache(maxsize=4096)
+def _plan(names: frozenset[str], event_names: frozenset[str]) -> tuple[tuple[Dialect, tuple[Lookup, ...]], ...]:
+    """For spans with these attribute names: the dialects they speak, and of their tables the lines that can say something."""
+    plan = []
+    for dialect in dialects_of(dict.fromkeys(names), event_names):
+        lines = [
+            (column, name)
+            for column, candidates in dialect.columns.items()
+            for name in candidates
+            if name in names
+            or name.startswith("resource:")
+            or (name.endswith(".*") and any(one.startswith(name[:-1]) for one in names))
+        ]
+        plan.append((dialect, tuple(lines)))
+    return tuple(plan)
 
 
 def _kind(dialect: Dialect, attributes: Attributes) -> SpanKind | None:
@@ -85,24 +100,24 @@ def _decoded(dialect: Dialect, name: str, value: Any) -> Any:
     return value
 
 
-def _fill(columns: dict[str, Any], dialect: Dialect, attributes: Attributes, resource: Attributes) -> None:
-    for column, names in dialect.columns.items():
+def _fill(
+    columns: dict[str, Any], dialect: Dialect, lookups: tuple[Lookup, ...], attributes: Attributes, resource: Attributes
+) -> None:
+    for column, name in lookups:
         if column in columns:
             continue
-        for name in names:
-            if name.endswith(".*"):
-                value = family(attributes, name[:-1])
-            elif name.startswith("resource:"):
-                value = resource.get(name[9:])
-            else:
-                value = _decoded(dialect, name, attributes.get(name))
-            if value is None or value == "":
-                continue
-            convert: Callable[[Any], Any] = _CONVERTERS.get(column, _short_text)
-            converted = convert(value)
-            if converted is not None and converted != "" and converted != []:
-                columns[column] = converted
-                break
+        if name.endswith(".*"):
+            value = family(attributes, name[:-1])
+        elif name.startswith("resource:"):
+            value = resource.get(name[9:])
+        else:
+            value = _decoded(dialect, name, attributes.get(name))
+        if value is None or value == "":
+            continue
+        convert: Callable[[Any], Any] = _CONVERTERS.get(column, _short_text)
+        converted = convert(value)
+        if converted is not None and converted != "" and converted != []:
+            columns[column] = converted
 
 
 def _fill_from_message_events(columns: dict[str, Any], dialect: Dialect, events: list[dict[str, Any]]) -> None:

@@ -1,12 +1,11 @@
 """What readers see, made from what was stored: assembled traces and the text index. Runs off the acknowledgement path."""
 
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, case, delete, update
+from sqlalchemy import and_, bindparam, case, delete, update
 from sqlmodel import Session, col, select
 
 from workbench.core.clock import now
@@ -19,8 +18,8 @@ from workbench.traces.store import insert, table, writing
 
 _LOG = logging.getLogger(__name__)
 
-_HOLD_SECONDS = 0.04
-"""How long text indexing may hold the write lock while ingest waits."""
+_AT_ONCE = 25
+"""Texts indexed under one hold of the write lock, for which ingest waits."""
 
 Key = tuple[str, str]
 """Project id and trace id."""
@@ -69,14 +68,14 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, tags[key])]
     with writing(context), Session(context.database.ingesting) as session, session.begin():
         _store(session, context, rows, heard, tagged)
-        for row in pending:  # a change since we read raised `touched`, and keeps the row
-            session.connection().execute(
-                delete(TracePending).where(
-                    col(TracePending.project_id) == row.project_id,
-                    col(TracePending.trace_id) == row.trace_id,
-                    col(TracePending.touched) == row.touched,
-                )
-            )
+        # A change since we read has raised `touched`, and keeps its row.
+        kept = table(TracePending).c
+        settled = delete(TracePending).where(
+            kept.project_id == bindparam("project"), kept.trace_id == bindparam("trace"), kept.touched == bindparam("seen")
+        )
+        session.connection().execute(
+            settled, [{"project": row.project_id, "trace": row.trace_id, "seen": row.touched} for row in pending]
+        )
     return len(pending)
 
 
@@ -109,21 +108,16 @@ def index_texts(context: Context, limit: int = 200) -> int:
         columns = (Trace.id, Trace.assembled_at, Trace.input, Trace.output, Trace.tool_calls)
         statement = select(*columns).where(col(Trace.indexed).is_(False)).order_by(col(Trace.id)).limit(limit)  # type: ignore[call-overload]
         waiting = session.exec(statement).all()
-    done = 0
-    while done < len(waiting):
+    for start in range(0, len(waiting), _AT_ONCE):
+        part = waiting[start : start + _AT_ONCE]
+        texts = [(row.id, trace_text(row)) for row in part]
         with writing(context), engine.begin() as connection:
-            if done == 0:
-                search.ensure(connection)
-            until = time.monotonic() + _HOLD_SECONDS
-            while done < len(waiting) and time.monotonic() < until:
-                row = waiting[done]
-                search.write(connection, row.id, trace_text(row))
-                connection.execute(
-                    update(table(Trace))
-                    .where(col(Trace.id) == row.id, col(Trace.assembled_at) == row.assembled_at)
-                    .values(indexed=True)
-                )
-                done += 1
+            search.ensure(connection)
+            search.write(connection, texts)
+            mark = update(table(Trace)).where(
+                table(Trace).c.id == bindparam("row"), table(Trace).c.assembled_at == bindparam("seen")
+            )
+            connection.execute(mark.values(indexed=True), [{"row": row.id, "seen": row.assembled_at} for row in part])
     return len(waiting)
 
 

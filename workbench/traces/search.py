@@ -59,19 +59,15 @@ def pairs(folded: str) -> str:
     return " ".join(run[start : start + 2] for run in _IDEOGRAPHS.findall(folded) for start in range(len(run) - 1))
 
 
-def write(connection: Connection, row_id: int, value: str) -> None:
-    """Put one trace's text into the index in place of what was there (SQLite)."""
-    folded = fold(value)
-    parameters = {"id": row_id, "text": folded}
-    connection.execute(text(f"DELETE FROM {TRACES}.trace_search WHERE rowid = :id"), parameters)  # noqa: S608
-    connection.execute(text(f"INSERT INTO {TRACES}.trace_search (rowid, text) VALUES (:id, :text)"), parameters)  # noqa: S608
-    spelled = pairs(folded)
-    connection.execute(text(f"DELETE FROM {TRACES}.trace_search_pairs WHERE rowid = :id"), parameters)  # noqa: S608
-    if spelled:
-        connection.execute(
-            text(f"INSERT INTO {TRACES}.trace_search_pairs (rowid, text) VALUES (:id, :text)"),  # noqa: S608
-            {"id": row_id, "text": spelled},
-        )
+def write(connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
+    """Put texts, each with its trace's row id, into the index in place of what was there (SQLite)."""
+    folded = [(row_id, fold(value)) for row_id, value in texts]
+    spelled = [(row_id, found) for row_id, value in folded if (found := pairs(value))]
+    ids = [(row_id,) for row_id, _ in folded]
+    for name, rows in (("trace_search", folded), ("trace_search_pairs", spelled)):
+        connection.exec_driver_sql(f"DELETE FROM {TRACES}.{name} WHERE rowid = ?", ids)  # noqa: S608
+        if rows:
+            connection.exec_driver_sql(f"INSERT INTO {TRACES}.{name} (rowid, text) VALUES (?, ?)", rows)  # noqa: S608
 
 
 def contains(session: Session, wanted: str) -> Any:
