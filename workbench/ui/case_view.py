@@ -99,8 +99,8 @@ def _row(comparison: Comparison, pair: CasePair) -> dict[str, Any]:
         "Outcome": _OUTCOMES[pair.outcome],
     }
     if comparison.task == "answers":
-        value["Candidate score"] = pair.candidate.score if pair.candidate else None
-        value["Incumbent score"] = pair.incumbent.score if pair.incumbent else None
+        value["Candidate score"] = round(pair.candidate.score, 2) if pair.candidate else None
+        value["Incumbent score"] = round(pair.incumbent.score, 2) if pair.incumbent else None
     value["Asked"] = text_of(pair.case.content) or "erased"
     if comparison.task == "triage":
         value["Expected"] = pair.case.content.get("label", "")
