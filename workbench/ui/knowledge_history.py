@@ -104,8 +104,8 @@ def bring(visit: Visit, entries: list[EntryStatus]) -> None:
         file = st.file_uploader("JSONL file", type=["jsonl", "json", "txt"], key="knowledge_import_file")
         reason = st.text_input("Why", key="knowledge_import_reason", placeholder="where these entries come from")
         if st.button("Import", key="knowledge_import", disabled=file is None or not visit.can(Permission.EDIT_KNOWLEDGE)):
-            text = file.getvalue().decode("utf-8", "replace") if file else ""
             try:
+                text = _decoded(file.getvalue()) if file else ""
                 report = visit.services.knowledge.import_jsonl(visit.actor, visit.project.id, text, reason=reason or "")
             except WorkbenchError as error:
                 page.failure(error)
@@ -133,6 +133,14 @@ def bring(visit: Visit, entries: list[EntryStatus]) -> None:
             st.text_input("On what ground", key="knowledge_drafts_reason")
             st.button("Certify the drafts I may", key="knowledge_certify_drafts", on_click=_certify_drafts, args=(visit,))
             problem()
+
+
+def _decoded(data: bytes) -> str:
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        raise InvalidInput(f"The file is not UTF-8: line {line} has other bytes.", todo="Save it as UTF-8.") from None
 
 
 def _certify_drafts(visit: Visit) -> None:

@@ -74,14 +74,15 @@ def matching(entries: list[EntryStatus], wanted: Wanted) -> list[EntryStatus]:
 def rows(entries: list[EntryStatus], opened: str | None) -> None:
     """One row an entry; choosing one puts its key into the address."""
     pages = -(-len(entries) // PAGE_SIZE)
-    number = 1
-    if pages > 1:
-        number = min(int(st.session_state.get("knowledge_page") or 1), pages)
+    # A deep link opens the list where its entry is.
+    position = next((index for index, entry in enumerate(entries) if entry.entry.key == opened), 0)
+    first = position // PAGE_SIZE + 1
+    number = min(int(st.session_state.get("knowledge_page") or first), max(pages, 1))
     with st.container(gap="xxsmall", key="knowledge_rows"):
         for entry in entries[(number - 1) * PAGE_SIZE : number * PAGE_SIZE]:
             _row(entry, is_open=entry.entry.key == opened)
     if pages > 1:
-        st.pagination(pages, key="knowledge_page")
+        st.pagination(pages, default=first, key="knowledge_page")
 
 
 def _row(entry: EntryStatus, *, is_open: bool) -> None:
