@@ -4,10 +4,11 @@ import random
 import secrets
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.traces.factories import START, request, stored, turn
+from tests.traces.factories import START, request, span, stored, turn
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor
 from workbench.identity.models import Project
@@ -114,6 +115,27 @@ def test_the_same_ids_in_two_projects_are_two_traces(services: Services, project
         assert queries.get_trace(session, other.id, trace_id).output == "two"
 
 
+def test_a_trace_that_cannot_be_read_is_still_shown_and_holds_nobody_up(
+    services: Services, project: Project, key: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from workbench.traces import assemble as module
+
+    real = module.facts
+
+    def stumbling(name: str, attributes: dict[str, Any], *rest: Any) -> Any:
+        if "bad" in attributes:
+            raise RuntimeError("a defect of ours")
+        return real(name, attributes, *rest)
+
+    monkeypatch.setattr(module, "facts", stumbling)
+    bad, good = span({"bad": 1}, name="odd one"), span({"workbench.input": "fine"})
+    services.traces.ingest_otlp(key, project.id, request(bad, good))
+    index_all(services.context)
+    shown = _read(services, project, bad["traceId"])
+    assert (shown.name, shown.mapping_version) == ("odd one", 0)
+    assert _read(services, project, good["traceId"]).input == "fine"
+
+
 def test_languages_are_recognized_or_left_open() -> None:
     texts: dict[str, str | None] = {
         "How do I block my card?": "en",
@@ -131,8 +153,6 @@ def test_languages_are_recognized_or_left_open() -> None:
 
 def test_raw_spans_are_kept_whole(services: Services, project: Project, key: Actor) -> None:
     trace_id, values = secrets.token_hex(16), {"anything.at.all": [1, {"deep": True}], "n": 2**60}
-    from tests.traces.factories import span
-
     services.traces.ingest_otlp(
         key,
         project.id,

@@ -3,6 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, bindparam, case, delete, update
@@ -59,10 +60,7 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
     for key in wanted:
         if not spans[key]:
             continue  # feedback came first; the trace is assembled when its spans are here
-        said = feedback_in_spans(*key, spans[key])
-        known = {one.id for one in feedback[key]}
-        said = [one for one in said if one.id not in known]
-        columns = assemble(spans[key], [*feedback[key], *said], tags[key])
+        said, columns = _read(key, spans[key], feedback[key], tags[key])
         rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns})
         heard += said
         tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, tags[key])]
@@ -77,6 +75,24 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
             settled, [{"project": row.project_id, "trace": row.trace_id, "seen": row.touched} for row in pending]
         )
     return len(pending)
+
+
+def _read(
+    key: Key, spans: list[StoredSpan], feedback: list[Feedback], tags: list[str]
+) -> tuple[list[Feedback], dict[str, Any]]:
+    """Feedback that the spans carry and is not stored yet, and the columns of the trace.
+
+    Attributes that our own reading stumbles over must not keep the trace from people, nor other traces waiting: it is then
+    shown by its spans' names and times, with mapping version 0, until a better mapping reads it again.
+    """
+    try:
+        known = {one.id for one in feedback}
+        said = [one for one in feedback_in_spans(*key, spans) if one.id not in known]
+        return said, assemble(spans, [*feedback, *said], tags)
+    except Exception:
+        _LOG.exception("the attributes of trace %s cannot be read", key[1])
+        bare = [replace(span, attributes={}, events=[], resource={}) for span in spans]
+        return [], {**assemble(bare, feedback, tags), "mapping_version": 0}
 
 
 def _store(
