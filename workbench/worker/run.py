@@ -32,6 +32,7 @@ def main(arguments: list[str]) -> int:
     job_id, fence = arguments[0], int(arguments[1])
     settings = load_settings()
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     services = bootstrap(settings=settings)
     with services.context.database.session() as session:
         job = session.get(Job, job_id)

@@ -27,7 +27,8 @@ def tune(run: JobRun) -> None:
     registers it.
     """
     recipe = str(run.spec["recipe"])
-    use_threads(run.settings.threads)
+    # The encoder's matrices are too small to share: one thread is as fast, and leaves a core to pages and gateway.
+    use_threads(run.settings.threads if recipe == "generative" else 1)
     base = _base(run, recipe)
     made = _read(run.folder / "made.json")
     if made is None or not _is_stored(run, made["content_hash"]):
