@@ -41,6 +41,6 @@ selected = st.navigation(pages_for(visit), position="sidebar", expanded=True)
 with st.sidebar, st.container(key="shell_person", gap="xxsmall"):
     page.plain(visit.actor.name)
     st.caption(", ".join(sorted(role.value for role in visit.actor.roles(visit.project.id))))
-    st.html('<a href="/auth/sign-out" target="_self">Sign out</a>')
+    st.html('<a href="/auth/sign-out" target="_self" style="color:inherit">Sign out</a>')
 
 selected.run()

@@ -241,6 +241,7 @@ def _import_annotations(context: Context, project: Project, people: dict[str, Ac
     )
     if report.problems:
         raise Conflict("The demo responses are damaged.", why=report.problems[0])
+    annotation.close_queue(engineer, earlier.id, reason="All reviewed", command_id="demo:close:earlier")
     queue = read_json(folder / "queue.json")
     waiting = annotation.create_queue(
         engineer, project.id, name=queue["name"], description="Low-rated or risky answers nobody has looked at yet.",
