@@ -2,7 +2,6 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -20,10 +19,6 @@ class Settings(BaseSettings):
     database_url: str = Field("", description="SQLAlchemy URL of PostgreSQL for a team. Empty: SQLite files inside the home.")
     ledger_url: str = Field("", description="Folder that sealed ledger segments are also copied to. Empty: only the home.")
     chroma_url: str = Field("", description="URL of a Chroma server. Empty: the index inside the home.")
-    generation_url: str = Field(
-        "", description="URL of an OpenAI-compatible server that generates. Empty: the runtime process generates."
-    )
-    job_backend: Literal["local", "ray"] = Field("local", description="Where jobs run.")
     base_model: str = Field(
         "gemma3-270m", description="Base model: `gemma3-270m` (from its package), a local folder, or a hub id."
     )

@@ -98,6 +98,9 @@ class UnitOfWork:
         else:
             kind, key = str(subject.__tablename__), str(getattr(subject, "id"))  # noqa: B009
             project_id = project_id or getattr(subject, "project_id", None)
+            label = getattr(subject, "title", None) or getattr(subject, "name", None)
+            if isinstance(label, str) and not self._traces and not details.keys() & {"title", "name"}:
+                details["title"] = label  # what people call it, so that the ledger reads without looking ids up
         event_id = self._context.recorder.record(
             self.session,
             traces=self._traces,
