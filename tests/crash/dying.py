@@ -54,7 +54,7 @@ class Victim:
 
     def __init__(self, home: Path, diary: Diary, work: Work, *, die_at: str | None = None, watched: bool = False) -> None:
         self.diary = diary
-        self.process: BaseProcess = FORKS.Process(target=_live, args=(home, diary, work, die_at, watched))
+        self.process: BaseProcess = FORKS.Process(target=_live, args=(home, diary, work, die_at, watched), daemon=True)
         self.process.start()
 
     def kill(self) -> None:

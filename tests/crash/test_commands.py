@@ -42,11 +42,13 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house = House(tmp_path_factory.mktemp("house") / "home")
-    house.web.start()
-    house.furnish()
-    yield house
-    house.web.kill()
-    house.services.context.database.dispose()
+    try:
+        house.web.start()
+        house.furnish()
+        yield house
+    finally:
+        house.web.kill()
+        house.services.context.database.dispose()
 
 
 @pytest.mark.parametrize("act", ACTS)

@@ -46,10 +46,12 @@ FIRST_CHECKPOINT = 20
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     folder = tmp_path_factory.mktemp("machine")
     machine = Machine(folder / "home", tiny_llama(folder / "base"))
-    yield machine
-    if machine.process is not None and machine.process.poll() is None:
-        machine.cut_power()
-    machine.services.context.database.dispose()
+    try:
+        yield machine
+    finally:
+        if machine.process is not None and machine.process.poll() is None:
+            machine.cut_power()
+        machine.services.context.database.dispose()
 
 
 def test_a_demo_load_killed_again_and_again_is_loaded_once(machine: Machine) -> None:

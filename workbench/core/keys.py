@@ -20,7 +20,9 @@ def signing_key(settings: Settings, name: str) -> Ed25519PrivateKey:
         private = base64.b64encode(key.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption()))
         write_once(path, private, mode=0o600)
     key = Ed25519PrivateKey.from_private_bytes(base64.b64decode(path.read_bytes()))
-    write_once(folder / f"{name}.pub", encode_public_key(key.public_key()).encode(), mode=0o644)
+    public = folder / f"{name}.pub"
+    if not public.exists():  # a process that was killed here wrote the private half alone
+        write_once(public, encode_public_key(key.public_key()).encode(), mode=0o644)
     return key
 
 
