@@ -62,7 +62,7 @@ def attempt(services: Services, monkeypatch: pytest.MonkeyPatch, work: Work) -> 
     return made
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 60) -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 240) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it did not happen in time"

@@ -76,7 +76,7 @@ def test_a_fine_tune_killed_in_the_middle_goes_on_and_leaves_one_adapter_with_it
 ) -> None:
     job = launch(services, project, someone(Role.ENGINEER, name="Ada"), "generative", epochs=8, last_layers=2)
     worker = Worker(services)
-    wait_for(lambda: (worker.look_once(), steps_done(services, job) >= 12)[1], 180)
+    wait_for(lambda: (worker.look_once(), steps_done(services, job) >= 12)[1], 600)
     os.kill(int(read(services, job.id).process_id or 0), signal.SIGKILL)
     ended = run_to_the_end(services, worker, job)
 

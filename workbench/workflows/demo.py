@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlmodel import Session, select
 
+from workbench.annotation.models import Queue
 from workbench.annotation.schema import Question
 from workbench.annotation.service import AnnotationService
 from workbench.core.actors import Actor, Role
@@ -210,13 +211,33 @@ def _import_annotations(context: Context, project: Project, people: dict[str, Ac
     annotation = AnnotationService(context)
     questions = [Question.from_json(value) for value in read_json(folder / "schema.json")["questions"]]
     guidelines = (folder / "guidelines.md").read_text(encoding="utf-8")
-    engineer, admin = people["engineer"], people["admin"]
+    engineer = people["engineer"]
     rows = list(read_lines(folder / "annotations.jsonl"))
     twice = {row["trace_id"] for row in rows if sum(r["trace_id"] == row["trace_id"] for r in rows) > 1}
     earlier = annotation.create_queue(
         engineer, project.id, name=EARLIER_QUEUE, description="What the annotators have reviewed over the last weeks.",
         guidelines=guidelines, questions=questions, command_id="demo:queue:earlier",
     )  # fmt: skip
+    if earlier.closed_at is None:  # a load that was killed after this goes on behind it
+        _fill_earlier_queue(context, project, people, earlier, rows, twice, times)
+    queue = read_json(folder / "queue.json")
+    waiting = annotation.create_queue(
+        engineer, project.id, name=queue["name"], description="Low-rated or risky answers nobody has looked at yet.",
+        guidelines=guidelines, questions=questions, command_id="demo:queue:waiting",
+    )  # fmt: skip
+    annotation.add_items(engineer, waiting.id, [item["trace_id"] for item in queue["items"]], "demo:items:waiting")
+
+
+def _fill_earlier_queue(
+    context: Context,
+    project: Project,
+    people: dict[str, Actor],
+    earlier: Queue,
+    rows: list[dict[str, Any]],
+    twice: set[str],
+    times: Shift,
+) -> None:
+    annotation, engineer, admin = AnnotationService(context), people["engineer"], people["admin"]
     traces = list(dict.fromkeys(row["trace_id"] for row in rows))
     once_only = [trace for trace in traces if trace not in twice]
     annotation.add_items(engineer, earlier.id, once_only, "demo:items:once", min_submitted=1)
@@ -242,12 +263,6 @@ def _import_annotations(context: Context, project: Project, people: dict[str, Ac
     if report.problems:
         raise Conflict("The demo responses are damaged.", why=report.problems[0])
     annotation.close_queue(engineer, earlier.id, reason="All reviewed", command_id="demo:close:earlier")
-    queue = read_json(folder / "queue.json")
-    waiting = annotation.create_queue(
-        engineer, project.id, name=queue["name"], description="Low-rated or risky answers nobody has looked at yet.",
-        guidelines=guidelines, questions=questions, command_id="demo:queue:waiting",
-    )  # fmt: skip
-    annotation.add_items(engineer, waiting.id, [item["trace_id"] for item in queue["items"]], "demo:items:waiting")
 
 
 def _confusions_from(folder: Path) -> datetime:
