@@ -100,6 +100,7 @@ def test_a_command_killed_before_any_of_its_writes_is_done_wholly_or_not_at_all_
 def test_edits_killed_at_any_moment_lose_and_double_nothing_that_was_acknowledged(house: House) -> None:
     context = house.services.context
     begun = begin_and_kill(house, {"loop": "edits"}, rounds=6, kill_the_web_in=3)
+    assert_everything_is_recorded_once(context)  # waits for the web to seal what the last kill left
     with context.database.session() as session:
         texts = Counter(session.exec(select(KnowledgeEntryVersion.text)))
         published = Counter(str(event["command_id"]) for event in ledger(house.home))
@@ -120,7 +121,6 @@ def test_edits_killed_at_any_moment_lose_and_double_nothing_that_was_acknowledge
             live_now = members(session, get_commit(session, house.project.id, commit.id))
             assert corpus_hash({version.entry_id: version.content_hash for version in live_now.values()}) == commit.content_hash
             assert len(live_now) == ENTRIES
-    assert_everything_is_recorded_once(context)
 
 
 def test_approvals_promotions_and_rollbacks_killed_at_any_moment_leave_no_state_in_between(house: House) -> None:
