@@ -9,15 +9,20 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, expect
+from sqlmodel import select
 
 from tests.browser.walking import Person, RunningWorkbench, chromium, wait_for
+from workbench.bootstrap import Services, bootstrap
+from workbench.core.jobs import Job, JobState, list_jobs
 from workbench.core.settings import REPOSITORY
+from workbench.releases.models import Channel
 
 pytestmark = [pytest.mark.browser, pytest.mark.real_model, pytest.mark.timeout(1500)]
 
@@ -48,13 +53,21 @@ class Walk:
             self._people[name].sign_in()
         return self._people[name]
 
-    def jobs(self) -> list[dict[str, Any]]:
-        lines = self.workbench.command("jobs", "list", "--json").stdout.splitlines()
-        return [json.loads(line) for line in lines]
+    @cached_property
+    def services(self) -> Services:
+        """Services over the same home, to look at what the pages have done."""
+        return bootstrap(self.workbench.home)
 
-    def live(self) -> dict[str, Any]:
-        shown = self.workbench.command("release", "show", "--json")
-        return dict(json.loads(shown.stdout)) if shown.returncode == 0 else {}
+    def jobs(self) -> list[Job]:
+        """Newest first."""
+        with self.services.context.database.session() as session:
+            return list_jobs(session)
+
+    def live(self) -> str | None:
+        """Id of the release that is live."""
+        with self.services.context.database.session() as session:
+            channel = session.exec(select(Channel)).first()
+        return channel.release_id if channel is not None else None
 
     def ask(self, question: str, **extra: Any) -> dict[str, Any]:
         answer = httpx.post(
@@ -74,17 +87,15 @@ class Walk:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def wait_for_job(self, title_part: str, kind: str, seconds: float) -> dict[str, Any]:
+    def wait_for_job(self, kind: str, seconds: float) -> Job:
         """Wait until the newest job of this kind has ended well."""
 
-        def newest() -> dict[str, Any]:
-            return next((job for job in self.jobs() if job["kind"] == kind), {"state": "none"})
+        def newest() -> Job:
+            return next(job for job in self.jobs() if job.kind == kind)
 
-        wait_for(
-            lambda: newest()["state"] in ("succeeded", "failed", "cancelled"), seconds, every=2, what=f"the job {title_part}"
-        )
+        wait_for(lambda: newest().status.is_terminal, seconds, what=f"the {kind} job")
         job = newest()
-        assert job["state"] == "succeeded", job
+        assert job.status is JobState.SUCCEEDED, job.error
         return job
 
 
@@ -108,7 +119,9 @@ def test_the_demo_project_is_there_and_its_first_release_goes_live_by_itself(wal
     annotator.visit("/")
     annotator.sees("What waits for you")
     annotator.sees("to annotate")
-    wait_for(lambda: walk.live().get("release"), 900, every=3, what="version 1 being live")
+    wait_for(walk.live, 900, what="version 1 being live")
+    shown = walk.workbench.command("release", "show", "--channel", "production", "--json")
+    assert json.loads(shown.stdout)["release"]
     engineer = walk.person("engineer")
     engineer.visit("/")
     engineer.sees("The loop")
@@ -207,10 +220,10 @@ def test_an_engineer_fine_tunes_the_triage_adapter_and_watches_the_loss(walk: Wa
     engineer.sees("It will probably take")
     engineer.click("tune_launch")
     engineer.sees(" of ", seconds=90)
-    wait_for(lambda: (walk.jobs()[0]["progress"].get("done") or 0) > 5 or walk.jobs()[0]["state"] == "succeeded", 240)
+    wait_for(lambda: (walk.jobs()[0].progress.get("done") or 0) > 5, 240, what="the sixth step")
     engineer.picture("tune")
-    job = walk.wait_for_job("fine-tune", "tune", 600)
-    walk.adapter = job["result"]["adapter_hash"]
+    job = walk.wait_for_job("tune", 600)
+    walk.adapter = job.result["adapter_hash"]
     engineer.visit("/tune")
     engineer.has_no_failure()
     engineer.picture("adapters")
@@ -221,9 +234,9 @@ def test_the_new_adapter_beats_the_incumbent_on_the_golden_set(walk: Walk) -> No
     engineer.visit(f"/compare?adapter={walk.adapter}")
     engineer.sees("Run the comparison")
     engineer.click("compare_launch")
-    job = walk.wait_for_job("comparison", "compare", 300)
-    walk.comparison = job["spec"]["comparison_id"]
-    assert job["result"]["verdict"] == "PASS"
+    job = walk.wait_for_job("compare", 300)
+    walk.comparison = job.spec["comparison_id"]
+    assert job.result["verdict"] == "PASS"
     engineer.visit(f"/compare?comparison={walk.comparison}")
     engineer.sees("PASS")
     engineer.has_no_failure()
@@ -259,7 +272,7 @@ def test_an_operator_promotes_and_the_gateway_answers_with_it(walk: Walk) -> Non
     operator.visit(f"/releases?release={walk.release}")
     operator.click(f"releases_promote_{walk.release}")
     operator.click("releases_promote_now")
-    wait_for(lambda: walk.live().get("release") != before["release"], 60, what="the promotion")
+    wait_for(lambda: walk.live() != before, 60, what="the promotion")
     operator.visit("/releases")
     operator.sees("Knows chargeback grace")
     operator.has_no_failure()
@@ -272,15 +285,15 @@ def test_an_operator_promotes_and_the_gateway_answers_with_it(walk: Walk) -> Non
 
 
 def test_one_click_takes_it_back(walk: Walk) -> None:
-    promoted = walk.live()
+    promoted, named = walk.live(), walk.triage(CONFUSION)["release"]
     operator = walk.person("operator")
     operator.visit("/releases")
     operator.click("releases_roll_back")
     operator.fill("releases_back_reason", "Walking the way back")
     operator.picture("rollback")
     operator.click("releases_back_now")
-    wait_for(lambda: walk.live().get("release") != promoted["release"], 30, what="the rollback")
-    assert walk.triage(CONFUSION)["release"] != promoted["release"]
+    wait_for(lambda: walk.live() != promoted, 30, what="the rollback")
+    assert walk.triage(CONFUSION)["release"] != named
 
 
 def test_the_ledger_holds_every_act_and_verifies_while_the_workbench_runs(walk: Walk) -> None:
