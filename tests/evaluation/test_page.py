@@ -19,6 +19,7 @@ from tests.evaluation.factories import (
     right,
     triage_set,
 )
+from tests.pages import Show, shower
 from tests.tuning.factories import READY, FakeRuntime
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor, Role
@@ -28,28 +29,17 @@ from workbench.golden import queries as golden_queries
 from workbench.identity.models import Project
 from workbench.identity.service import local_administrator
 from workbench.traces.indexer import index_pending
-from workbench.ui import arm_choice, guard, links
+from workbench.ui import arm_choice, links
 
 PAGE = Path(__file__).parents[2] / "pages" / "compare.py"
 Someone = Callable[..., Actor]
-Show = Callable[..., AppTest]
 
 
 @pytest.fixture
 def show(services: Services, project: Project, monkeypatch: pytest.MonkeyPatch) -> Show:
     services.context.extras["runtime_client"] = FakeRuntime({**READY, "base": {"state": "ready", "hash": BASE}})
     monkeypatch.setattr(links, "to", lambda name, label, **options: None)
-
-    def shown(actor: Actor, **address: str) -> AppTest:
-        monkeypatch.setattr(guard, "visit", lambda: guard.Visit(services, actor, project, (project,)))
-        page = AppTest.from_file(str(PAGE), default_timeout=60)
-        for name, value in address.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception
-        return page
-
-    return shown
+    return shower(services, project, monkeypatch, PAGE)
 
 
 def _html(page: AppTest) -> str:

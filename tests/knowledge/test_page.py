@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.pages import Show, shower
 from tests.serving.fakes import FakeRuntime
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor, Role
@@ -15,10 +16,8 @@ from workbench.knowledge import queries
 from workbench.knowledge.content import EntryContent
 from workbench.knowledge.models import RiskTier
 from workbench.knowledge.service import Edited
-from workbench.ui import guard
 
 PAGE = Path(__file__).parents[2] / "pages" / "knowledge.py"
-Show = Callable[..., AppTest]
 People = Callable[..., Actor]
 FEE = EntryContent(title="FlexPay late fee", text="A late FlexPay payment costs 5 dollars.", source="Fee schedule")
 
@@ -26,17 +25,7 @@ FEE = EntryContent(title="FlexPay late fee", text="A late FlexPay payment costs 
 @pytest.fixture
 def show(services: Services, project: Project, monkeypatch: pytest.MonkeyPatch) -> Show:
     services.context.extras["runtime_client"] = FakeRuntime(services.context.database)
-
-    def shown(actor: Actor, **address: str) -> AppTest:
-        monkeypatch.setattr(guard, "visit", lambda: guard.Visit(services, actor, project, (project,)))
-        page = AppTest.from_file(str(PAGE), default_timeout=60)
-        for name, value in address.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception
-        return page
-
-    return shown
+    return shower(services, project, monkeypatch, PAGE)
 
 
 def words(page: AppTest) -> str:

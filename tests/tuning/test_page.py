@@ -8,16 +8,16 @@ import psutil
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.pages import Show, shower
 from tests.tuning.factories import WORKER, FakeRuntime, make_dataset, register, store_adapter, triage_contents
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor, Role
 from workbench.core.jobs import JobState, list_jobs
 from workbench.identity.models import Project
-from workbench.ui import guard, links
+from workbench.ui import links
 
 PAGE = Path(__file__).parents[2] / "pages" / "tune.py"
 Someone = Callable[..., Actor]
-Show = Callable[..., AppTest]
 
 
 @pytest.fixture
@@ -25,17 +25,7 @@ def show(services: Services, project: Project, monkeypatch: pytest.MonkeyPatch) 
     services.context.extras["runtime_client"] = FakeRuntime()
     monkeypatch.setattr(psutil, "virtual_memory", lambda: namedtuple("memory", "available")(16_000_000_000))
     monkeypatch.setattr(links, "to", lambda name, label, **options: None)
-
-    def shown(actor: Actor, **address: str) -> AppTest:
-        monkeypatch.setattr(guard, "visit", lambda: guard.Visit(services, actor, project, (project,)))
-        page = AppTest.from_file(str(PAGE), default_timeout=60)
-        for name, value in address.items():
-            page.query_params[name] = value
-        page.run()
-        assert not page.exception
-        return page
-
-    return shown
+    return shower(services, project, monkeypatch, PAGE)
 
 
 def _html(page: AppTest) -> str:
