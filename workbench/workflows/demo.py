@@ -6,6 +6,7 @@ model, releases both as version 1. Every act is the demo people's, and in the le
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -213,13 +214,12 @@ def _import_annotations(context: Context, project: Project, people: dict[str, Ac
     guidelines = (folder / "guidelines.md").read_text(encoding="utf-8")
     engineer = people["engineer"]
     rows = list(read_lines(folder / "annotations.jsonl"))
-    twice = {row["trace_id"] for row in rows if sum(r["trace_id"] == row["trace_id"] for r in rows) > 1}
     earlier = annotation.create_queue(
         engineer, project.id, name=EARLIER_QUEUE, description="What the annotators have reviewed over the last weeks.",
         guidelines=guidelines, questions=questions, command_id="demo:queue:earlier",
     )  # fmt: skip
     if earlier.closed_at is None:  # a load that was killed after this goes on behind it
-        _fill_earlier_queue(context, project, people, earlier, rows, twice, times)
+        _fill_earlier_queue(context, project, people, earlier, rows, times)
     queue = read_json(folder / "queue.json")
     waiting = annotation.create_queue(
         engineer, project.id, name=queue["name"], description="Low-rated or risky answers nobody has looked at yet.",
@@ -234,17 +234,15 @@ def _fill_earlier_queue(
     people: dict[str, Actor],
     earlier: Queue,
     rows: list[dict[str, Any]],
-    twice: set[str],
     times: Shift,
 ) -> None:
     annotation, engineer, admin = AnnotationService(context), people["engineer"], people["admin"]
-    traces = list(dict.fromkeys(row["trace_id"] for row in rows))
-    once_only = [trace for trace in traces if trace not in twice]
-    annotation.add_items(engineer, earlier.id, once_only, "demo:items:once", min_submitted=1)
+    answered = Counter(row["trace_id"] for row in rows)  # in the order of the file
+    once = [trace for trace, responses in answered.items() if responses == 1]
+    twice = [trace for trace, responses in answered.items() if responses > 1]
+    annotation.add_items(engineer, earlier.id, once, "demo:items:once", min_submitted=1)
     if twice:
-        annotation.add_items(
-            engineer, earlier.id, [trace for trace in traces if trace in twice], "demo:items:twice", min_submitted=2
-        )
+        annotation.add_items(engineer, earlier.id, twice, "demo:items:twice", min_submitted=2)
     report = annotation.import_responses(
         admin,
         project.id,
