@@ -6,11 +6,10 @@ from typing import Any
 import streamlit as st
 
 from workbench.core.actors import Role
-from workbench.core.settings import REPOSITORY
 from workbench.ui.guard import Visit
+from workbench.ui.links import page_file
 
 ICON = Path(__file__).parent / "icon.png"
-_PAGES = REPOSITORY / "pages"
 _R = Role
 _EVERYONE = frozenset(Role)
 
@@ -45,7 +44,7 @@ def pages_for(visit: Visit) -> dict[str, list[Any]]:
     sections: dict[str, list[Any]] = {}
     for section, entries in _SECTIONS.items():
         for name, title, icon, audience in entries:
-            path = _PAGES / f"{name}.py"
+            path = page_file(name)
             if not path.exists():
                 continue
             sections.setdefault(section, []).append(

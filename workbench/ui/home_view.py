@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
@@ -11,18 +10,12 @@ from workbench.core.actors import Permission
 from workbench.core.errors import WorkbenchError
 from workbench.core.jobs import Job, JobState, list_jobs
 from workbench.core.runtime_client import RuntimeClient
-from workbench.core.settings import REPOSITORY
 from workbench.monitoring.overview import LoopNumbers, Waiting
 from workbench.ui import charts, page
 from workbench.ui.guard import Visit
+from workbench.ui.links import page_file
 
-_PAGES = REPOSITORY / "pages"
 _PREPARING = ("demo_incumbent",)
-
-
-def page_file(name: str) -> Path:
-    """The script of a page, for `st.page_link`."""
-    return _PAGES / f"{name}.py"
 
 
 def waiting(tasks: Sequence[Waiting]) -> None:

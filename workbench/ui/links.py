@@ -1,12 +1,19 @@
 """Links between pages, with what the other page should show."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from workbench.core.settings import REPOSITORY
 
 
+def page_file(name: str) -> Path:
+    """The script of a page, for `st.page_link`."""
+    return REPOSITORY / "pages" / f"{name}.py"
+
+
 def to(name: str, label: str, *, icon: str = ":material/arrow_forward:", **query: str) -> None:
     """A link to a page by its address; nothing where this installation has no such page."""
-    file = REPOSITORY / "pages" / f"{name}.py"
+    file = page_file(name)
     if file.exists():
         st.page_link(file, label=label, icon=icon, query_params=query or None)
