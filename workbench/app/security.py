@@ -3,6 +3,7 @@
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import quote
 
+from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import MutableHeaders
 from starlette.responses import RedirectResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -70,7 +71,8 @@ class SignInRedirect:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "GET" and self._is_page(scope) and not self._signed_in(scope):
+        asks_for_page = scope["type"] == "http" and scope["method"] == "GET" and self._is_page(scope)
+        if asks_for_page and not await run_in_threadpool(self._signed_in, scope):
             query = scope.get("query_string", b"").decode("latin-1")
             target = scope["path"] + (f"?{query}" if query else "")
             await RedirectResponse(f"/auth/sign-in?next={quote(target, safe='')}", status_code=303)(scope, receive, send)
