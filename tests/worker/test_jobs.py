@@ -89,6 +89,28 @@ def test_a_job_that_returns_a_result_has_succeeded_and_its_curve_is_stored(
     assert not (made.services.context.artifacts.root / "tmp" / f"job-{job.id}").exists()
 
 
+def test_points_that_a_killed_attempt_had_not_written_yet_are_in_the_curve_of_the_next(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = queue(services, "test")
+    claimed = services.jobs.claim(WORKER, "first worker", ["test"])
+    assert claimed is not None
+    killed = JobRun(services, WORKER, claimed, os.getpid())  # never started: its heartbeat never came to write
+    killed.metric("loss", 1, 0.9)
+    killed.metric("loss", 2, 0.8)
+    with (killed.folder / "points.jsonl").open("a") as file:
+        file.write('\n["loss", 3, 0.')
+    change(services, job.id, lease_until=now() - timedelta(seconds=1))
+
+    def work(job_run: JobRun) -> None:
+        job_run.metric("loss", 2, 0.75)
+        job_run.metric("loss", 3, 0.7)
+
+    attempt(services, monkeypatch, work)
+    with services.context.database.session() as session:
+        assert [(point.step, point.value) for point in metrics_of(session, job.id)] == [(1, 0.9), (2, 0.75), (3, 0.7)]
+
+
 def test_progress_is_shown_while_the_work_goes_on(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
     job = queue(services, "test")
 

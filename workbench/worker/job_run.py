@@ -1,6 +1,8 @@
 """One attempt at a job, as the function that does the work sees it."""
 
+import json
 import logging
+import os
 import shutil
 import threading
 import time
@@ -16,6 +18,8 @@ from workbench.core.unit_of_work import UnitOfWork
 
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 3.0
+_POINTS = "points.jsonl"
+"""File in the job's folder: [name, step, value] a line."""
 
 
 class Stopped(Exception):
@@ -82,8 +86,16 @@ class JobRun:
         self._wake.set()
 
     def metric(self, name: str, step: int, value: float) -> None:
-        """Add a point to a live curve; written with the next heartbeat."""
+        """Add a point to a live curve; the database gets it with the next heartbeat.
+
+        It is on disk when this returns: an attempt that goes on from a checkpoint does not repeat the steps before it, so their
+        points must not be lost with a process that is killed between two heartbeats.
+        """
         with self._lock:
+            with (self.folder / _POINTS).open("a", encoding="utf-8") as file:
+                file.write("\n" + json.dumps([name, step, value]))  # the break first, so that a torn line spoils no other
+                file.flush()
+                os.fsync(file.fileno())
             self._points.append((name, step, value))
 
     def fenced(self) -> AbstractContextManager[tuple[UnitOfWork, Job]]:
@@ -128,7 +140,26 @@ class JobRun:
             LostLease: another attempt has the job.
         """
         self._send()
+        with self._lock:
+            self._points = [*self._earlier_points(), *self._points]
         self._thread.start()
+
+    def _earlier_points(self) -> list[tuple[str, int, float]]:
+        """The points of the attempts before this one; writing one again replaces it by itself."""
+        if self.job.attempt == 1:
+            return []
+        points: list[tuple[str, int, float]] = []
+        try:
+            lines = (self.folder / _POINTS).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        for line in lines:
+            try:
+                name, step, value = json.loads(line)
+            except ValueError:
+                continue  # empty, or torn by the kill: then its step comes after the last checkpoint and is trained again
+            points.append((str(name), int(step), float(value)))
+        return points
 
     def stop(self) -> None:
         """End the heartbeat; remove the shared folder when the job has ended for good."""
@@ -175,5 +206,11 @@ class JobRun:
     def _flush(self) -> None:
         with self._lock:
             points, self._points = self._points, []
-        if points:
+        if not points:
+            return
+        try:
             self.services.jobs.add_metrics(self.actor, self.job.id, self.job.fence, points)
+        except BaseException:
+            with self._lock:  # the next heartbeat tries again
+                self._points = [*points, *self._points]
+            raise
