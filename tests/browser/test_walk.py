@@ -90,11 +90,13 @@ class Walk:
     def wait_for_job(self, kind: str, seconds: float) -> Job:
         """Wait until the newest job of this kind has ended well."""
 
-        def newest() -> Job:
-            return next(job for job in self.jobs() if job.kind == kind)
+        def ended() -> Job | None:
+            job = next((job for job in self.jobs() if job.kind == kind), None)
+            return job if job is not None and job.status.is_terminal else None
 
-        wait_for(lambda: newest().status.is_terminal, seconds, what=f"the {kind} job")
-        job = newest()
+        wait_for(ended, seconds, what=f"the {kind} job")
+        job = ended()
+        assert job is not None
         assert job.status is JobState.SUCCEEDED, job.error
         return job
 
