@@ -1,5 +1,6 @@
 """Factories that every test may use: a home of its own, people, a project."""
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,6 +12,14 @@ from workbench.core.ids import new_id
 from workbench.core.settings import Settings
 from workbench.identity.models import Project
 from workbench.identity.service import local_administrator
+
+
+@pytest.fixture(autouse=True)
+def main_module() -> Iterator[None]:
+    """Streamlit leaves the page it ran as `__main__`, and processes that multiprocessing starts run that again."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ fail too. Each page's picture is saved to WORKBENCH_PICTURES, or else beside the
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -213,6 +214,7 @@ def test_an_engineer_builds_and_freezes_a_dataset(walk: Walk) -> None:
     engineer.sees("Fine-tune on it")
     engineer.has_no_failure()
     engineer.picture("dataset")
+    expect(engineer.page).to_have_url(re.compile("dataset="))
     walk.dataset = engineer.page.url.split("dataset=")[1].split("&")[0]
 
 
@@ -258,7 +260,7 @@ def test_an_engineer_proposes_and_may_not_approve_but_a_reviewer_signs(walk: Wal
     reviewer = walk.person("reviewer")
     reviewer.visit("/releases")
     reviewer.page.locator('[class*="st-key-releases_open_"] button').first.click()
-    reviewer.settled()
+    expect(reviewer.page).to_have_url(re.compile("release="))
     walk.release = reviewer.page.url.split("release=")[1].split("&")[0]
     reviewer.sees("Chargeback" if reviewer.page.get_by_text("Chargeback").count() else "Knows chargeback grace")
     reviewer.picture("approve")
