@@ -64,13 +64,26 @@ def test_a_lost_worker_that_wakes_up_changes_nothing(services: Services, project
 
 def test_a_job_that_kills_its_workers_ends_as_failed_with_the_reason(services: Services, project: Project) -> None:
     job = queued(services, project)
-    for _ in range(jobs.MAX_ATTEMPTS):
+    for _ in range(jobs.MAX_LOSSES):
         assert services.jobs.claim(WORKER, "w", ["tune"]) is not None
         run_out(services, job.id)
     assert services.jobs.claim(WORKER, "w", ["tune"]) is None
     ended = stored(services, job.id)
     assert ended.status is JobState.FAILED
     assert "ended 4 times" in (ended.error or "")
+
+
+def test_stopping_the_workbench_in_order_as_often_as_one_likes_does_not_fail_a_job(services: Services, project: Project) -> None:
+    job = queued(services, project)
+    for _ in range(jobs.MAX_LOSSES + 2):
+        claimed = services.jobs.claim(WORKER, "w", ["tune"])
+        assert claimed is not None
+        services.jobs.finish(WORKER, job.id, claimed.fence, JobState.INTERRUPTED)
+    assert services.jobs.claim(WORKER, "w", ["tune"]) is not None
+    run_out(services, job.id)
+    after = services.jobs.claim(WORKER, "w", ["tune"])
+    assert after is not None
+    assert after.losses == 1
 
 
 def test_cancelling_a_waiting_job_ends_it_and_a_running_one_is_asked(services: Services, project: Project) -> None:

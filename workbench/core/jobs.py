@@ -23,7 +23,7 @@ from workbench.core.unit_of_work import Context, Service, UnitOfWork
 LEASE = timedelta(seconds=20)
 """How long a job may be silent before another worker may take it."""
 
-MAX_ATTEMPTS = 4
+MAX_LOSSES = 4
 """A job that lost its worker this often ends as failed, so that a poisonous one does not run for ever."""
 
 
@@ -54,6 +54,9 @@ class Job(SQLModel, table=True):
     """All the job needs, as ids and hashes and settings."""
     state: str = Field(default=JobState.QUEUED.value, index=True)
     attempt: int = 0
+    """How often it was begun; an orderly shutdown begins it once more too."""
+    losses: int = Field(default=0, sa_column_kwargs={"server_default": "0"})
+    """How often its process ended without a word: killed, out of memory, crashed."""
     fence: int = 0
     """Raised at each claim. A write with an older fence is refused."""
     leased_by: str | None = None
@@ -107,7 +110,7 @@ class JobStore(Service):
     def claim(self, actor: Actor, worker: str, kinds: Sequence[str]) -> Job | None:
         """Lease the oldest job that is queued, interrupted, or whose lease ran out; None when there is none.
 
-        A job that lost its worker `MAX_ATTEMPTS` times is ended as failed instead.
+        A job that lost its worker `MAX_LOSSES` times is ended as failed instead.
         """
         with self.unit_of_work(actor) as work:
             moment = now()
@@ -125,13 +128,15 @@ class JobStore(Service):
             job = work.session.exec(statement).first()
             if job is None:
                 return None
-            lost = job.state == JobState.RUNNING
+            if job.state == JobState.RUNNING:
+                job.losses += 1
+                work.add(job)
             if job.cancel_requested:
                 self._end(work, job, JobState.CANCELLED, "Cancelled before it ran again.")
                 return None
-            if lost and job.attempt >= MAX_ATTEMPTS:
+            if job.losses >= MAX_LOSSES:
                 self._end(
-                    work, job, JobState.FAILED, f"Its process ended {job.attempt} times without a result. See the job's log."
+                    work, job, JobState.FAILED, f"Its process ended {job.losses} times without a result. See the job's log."
                 )
                 return None
             job.state = JobState.RUNNING
