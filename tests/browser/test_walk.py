@@ -88,16 +88,24 @@ class Walk:
         assert answer.status_code == 200, answer.text
         return dict(answer.json())
 
-    def wait_for_job(self, kind: str, seconds: float) -> Job:
-        """Wait until the newest job of this kind has ended well."""
+    def launch(self, person: Person, button: str) -> str:
+        """Click a button that queues a job; returns the job's id."""
+        known = {job.id for job in self.jobs()}
+        person.click(button)
 
-        def ended() -> Job | None:
-            job = next((job for job in self.jobs() if job.kind == kind), None)
-            return job if job is not None and job.status.is_terminal else None
+        def queued() -> list[str]:
+            return [job.id for job in self.jobs() if job.id not in known]
 
-        wait_for(ended, seconds, what=f"the {kind} job")
-        job = ended()
-        assert job is not None
+        wait_for(queued, 60, what="a new job")
+        return queued()[0]
+
+    def job(self, job_id: str) -> Job:
+        return next(job for job in self.jobs() if job.id == job_id)
+
+    def ended_well(self, job_id: str, seconds: float) -> Job:
+        """Wait until the job has ended, and see that it succeeded."""
+        wait_for(lambda: self.job(job_id).status.is_terminal, seconds, what="the end of the job")
+        job = self.job(job_id)
         assert job.status is JobState.SUCCEEDED, job.error
         return job
 
@@ -199,9 +207,11 @@ def test_an_expert_adds_the_missing_knowledge_and_the_next_answer_cites_it(walk:
     assert ENTRY["key"] in str(trace["documents"])
 
 
-def test_an_engineer_builds_and_freezes_a_dataset(walk: Walk) -> None:
-    engineer = walk.person("engineer")
+def build_and_freeze(engineer: Person, *, kind: str) -> str:
+    """Build a version of this kind on the Datasets page and freeze it; returns its id."""
     engineer.visit("/datasets?build=new")
+    engineer.page.locator(engineer.key("build_task")).get_by_text(kind).click()
+    engineer.settled()
     engineer.sees("To train on")
     engineer.click("dataset_build_do")
     engineer.sees("Checks", seconds=90)
@@ -213,20 +223,25 @@ def test_an_engineer_builds_and_freezes_a_dataset(walk: Walk) -> None:
     expect(engineer.page.get_by_text("Frozen", exact=True).first).to_be_visible()
     engineer.sees("Fine-tune on it")
     engineer.has_no_failure()
-    engineer.picture("dataset")
     expect(engineer.page).to_have_url(re.compile("dataset="))
-    walk.dataset = engineer.page.url.split("dataset=")[1].split("&")[0]
+    return engineer.page.url.split("dataset=")[1].split("&")[0]
+
+
+def test_an_engineer_builds_and_freezes_a_dataset(walk: Walk) -> None:
+    engineer = walk.person("engineer")
+    walk.dataset = build_and_freeze(engineer, kind="Classification")
+    engineer.picture("dataset")
 
 
 def test_an_engineer_fine_tunes_the_triage_adapter_and_watches_the_loss(walk: Walk) -> None:
     engineer = walk.person("engineer")
     engineer.visit(f"/tune?dataset={walk.dataset}")
     engineer.sees("It will probably take")
-    engineer.click("tune_launch")
+    launched = walk.launch(engineer, "tune_launch")
     engineer.sees(" of ", seconds=90)
-    wait_for(lambda: (walk.jobs()[0].progress.get("done") or 0) > 5, 240, what="the sixth step")
+    wait_for(lambda: (walk.job(launched).progress.get("done") or 0) > 5, 240, what="the sixth step")
     engineer.picture("tune")
-    job = walk.wait_for_job("tune", 600)
+    job = walk.ended_well(launched, 600)
     walk.adapter = job.result["adapter_hash"]
     engineer.visit("/tune")
     engineer.has_no_failure()
@@ -237,14 +252,31 @@ def test_the_new_adapter_beats_the_incumbent_on_the_golden_set(walk: Walk) -> No
     engineer = walk.person("engineer")
     engineer.visit(f"/compare?adapter={walk.adapter}")
     engineer.sees("Run the comparison")
-    engineer.click("compare_launch")
-    job = walk.wait_for_job("compare", 300)
+    job = walk.ended_well(walk.launch(engineer, "compare_launch"), 300)
     walk.comparison = job.spec["comparison_id"]
     assert job.result["verdict"] == "PASS"
     engineer.visit(f"/compare?comparison={walk.comparison}")
     engineer.sees("PASS")
     engineer.has_no_failure()
     engineer.picture("compare")
+
+
+def test_rewrites_teach_the_generative_model_and_the_verdict_is_what_it_is(walk: Walk) -> None:
+    engineer = walk.person("engineer")
+    dataset = build_and_freeze(engineer, kind="Supervised pairs")
+    engineer.picture("dataset-pairs")
+    engineer.visit(f"/tune?dataset={dataset}")
+    engineer.fill("tune_generative_epochs", "1")
+    engineer.sees("It will probably take")
+    job = walk.ended_well(walk.launch(engineer, "tune_launch"), 900)
+    assert job.spec["recipe"] == "generative"
+    engineer.visit(f"/compare?adapter={job.result['adapter_hash']}")
+    engineer.sees("Run the comparison")
+    job = walk.ended_well(walk.launch(engineer, "compare_launch"), 900)
+    engineer.visit(f"/compare?comparison={job.spec['comparison_id']}")
+    engineer.sees(job.result["verdict"])
+    engineer.has_no_failure()
+    engineer.picture("compare-answers")
 
 
 def test_an_engineer_proposes_and_may_not_approve_but_a_reviewer_signs(walk: Walk) -> None:

@@ -73,7 +73,7 @@ def test_a_job_that_kills_its_workers_ends_as_failed_with_the_reason(services: S
     assert "ended 4 times" in (ended.error or "")
 
 
-def test_stopping_the_workbench_in_order_as_often_as_one_likes_does_not_fail_a_job(services: Services, project: Project) -> None:
+def test_any_number_of_orderly_interruptions_fails_no_job(services: Services, project: Project) -> None:
     job = queued(services, project)
     for _ in range(jobs.MAX_LOSSES + 2):
         claimed = services.jobs.claim(WORKER, "w", ["tune"])
