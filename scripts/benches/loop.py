@@ -6,6 +6,7 @@ Starts a workbench over a temporary home, so the base model is converted anew; t
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -31,11 +32,13 @@ from workbench.datasets.settings import BuildSettings
 from workbench.evaluation.models import Comparison
 from workbench.golden.queries import list_sets
 from workbench.identity.models import Project
+from workbench.knowledge.content import EntryContent
 from workbench.prompts.queries import list_versions
 from workbench.releases.verify import LiveRelease, live
 from workbench.workflows.demo import demo_people, find_project
 
 Say = Callable[[str], None]
+EDITS = 20
 REWRITES = 60
 TRIAGE_EXAMPLES = 200
 
@@ -75,6 +78,12 @@ class _Loop:
         begun = time.monotonic()
         release = self._first_release()
         figures = [Figure("first start: base model converted, version 1 trained and live", time.monotonic() - begun, "s")]
+        self.say(f"{EDITS} edits of a knowledge entry, each asked for at the gateway")
+        waits = self._edits()
+        figures += [
+            Figure("edit: from saving until the gateway cites it, median", statistics.median(waits), "s"),
+            Figure(f"edit: the longest of {EDITS}", max(waits), "s", 1),
+        ]
 
         triage = self._freeze("Triage", BuildSettings(task="triage"), at_least=TRIAGE_EXAMPLES)
         self.say(f"triage recipe on {triage.rows} examples")
@@ -118,6 +127,39 @@ class _Loop:
                 return live(self.services.context, self.project.id)
             except Unavailable:
                 time.sleep(2)
+
+    def _edits(self) -> list[float]:
+        """Seconds from the click on save until an answer of the gateway cites the new text, one an edit."""
+        expert, knowledge = self.people["expert"], self.services.knowledge
+        _, key = self.services.identity.create_key(
+            self.people["admin"], project_id=self.project.id, name="bench", scopes=["gateway"]
+        )
+
+        def content(hour: int) -> EntryContent:
+            text = f"The glasshouse counter opens at {hour}:15 every day."
+            return EntryContent(title="Glasshouse counter", text=text, source="Benchmark")
+
+        entry = knowledge.create(expert, self.project.id, key="glasshouse-counter", content=content(0))
+        waits = []
+        with httpx.Client(base_url=f"http://127.0.0.1:{self.services.context.settings.port + 1}", timeout=60) as gateway:
+            for hour in range(1, EDITS + 1):
+                begun = time.monotonic()
+                entry = knowledge.edit(expert, entry.entry.id, base_version_id=entry.version.id, content=content(hour))
+                while f" {hour}:15 " not in self._evidence(gateway, key):
+                    assert time.monotonic() - begun < 60, "the edit is not retrieved"
+                waits.append(time.monotonic() - begun)
+        knowledge.retire(expert, entry.entry.id, reason="Only for the benchmark")
+        return waits
+
+    @staticmethod
+    def _evidence(gateway: httpx.Client, key: str) -> str:
+        answer = gateway.post(
+            "/v1/chat/completions",
+            headers={"Authorization": f"Bearer {key}", "X-Workbench-Mode": "evidence"},
+            json={"model": "live", "messages": [{"role": "user", "content": "When does the glasshouse counter open?"}]},
+        )
+        assert answer.status_code == 200, answer.text
+        return str(answer.json()["choices"][0]["message"]["content"])
 
     def _sixty_rewrites(self) -> BuildSettings:
         """Settings that take the newest sixty rewrites: the latest day from which there are that many."""
