@@ -10,7 +10,9 @@ import scripts.benches
 from scripts.benches.figures import machine, table
 
 NAMES = sorted(
-    module.name for module in pkgutil.iter_modules(scripts.benches.__path__) if module.name not in ("__main__", "figures")
+    module.name
+    for module in pkgutil.iter_modules(scripts.benches.__path__)
+    if not module.ispkg and module.name not in ("__main__", "figures", "running")
 )
 
 

@@ -3,16 +3,10 @@
 Starts a workbench over a temporary home, so the base model is converted anew; that takes about ten minutes in all on two cores.
 """
 
-import os
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,12 +15,13 @@ from typing import Any
 import httpx
 
 from scripts.benches.figures import Figure
+from scripts.benches.running import free_port, running
 from workbench.bootstrap import Services, bootstrap
 from workbench.core.actors import Actor
 from workbench.core.clock import now
 from workbench.core.errors import Unavailable
 from workbench.core.jobs import Job, JobState, list_jobs
-from workbench.core.settings import REPOSITORY, Settings
+from workbench.core.settings import Settings
 from workbench.datasets.models import DatasetVersion
 from workbench.datasets.settings import BuildSettings
 from workbench.evaluation.models import Comparison
@@ -46,11 +41,11 @@ TRIAGE_EXAMPLES = 200
 def run(say: Say) -> list[Figure]:
     """Measure everything; see the module's first lines."""
     with tempfile.TemporaryDirectory(prefix="workbench-bench-") as folder:
-        settings = Settings(home=Path(folder) / "home", port=_free_port())
-        with _running(settings):
+        settings = Settings(home=Path(folder) / "home", port=free_port())
+        with running(settings):
             figures = _Loop(settings, say).measure()
         begun = time.monotonic()
-        with _running(settings):
+        with running(settings):
             figures.append(
                 Figure("start, installed and converted: until the first page can be used", time.monotonic() - begun, "s", 20)
             )
@@ -215,38 +210,3 @@ def _seconds(job: Job) -> float:
     assert job.started_at is not None
     assert job.finished_at is not None
     return (job.finished_at - job.started_at).total_seconds()
-
-
-def _free_port() -> int:
-    """The first of three neighbouring ports, probably free."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return min(int(found.getsockname()[1]), 65_000)
-
-
-@contextmanager
-def _running(settings: Settings) -> Iterator[None]:
-    """`workbench up` over the home, until its first page can be used."""
-    command = [
-        sys.executable,
-        "-m",
-        "workbench",
-        "up",
-        "--home",
-        str(settings.home),
-        "--port",
-        str(settings.port),
-        "--no-browser",
-    ]
-    log = settings.home.parent / "up.log"
-    with log.open("w") as output:
-        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=output, stderr=subprocess.STDOUT, env=dict(os.environ))
-        try:
-            while "Everything is up" not in log.read_text():
-                assert process.poll() is None, log.read_text()[-2000:]
-                time.sleep(0.1)
-            assert httpx.get(f"http://127.0.0.1:{settings.port}/auth/sign-in", timeout=10).status_code == 200
-            yield
-        finally:
-            process.send_signal(signal.SIGINT)
-            process.wait(120)

@@ -10,6 +10,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from datetime import date, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from sqlmodel import select
 
 from tests.browser.walking import Person, RunningWorkbench, chromium, wait_for
 from workbench.bootstrap import Services, bootstrap
+from workbench.core.clock import now
 from workbench.core.jobs import Job, JobState, list_jobs
 from workbench.core.settings import REPOSITORY
 from workbench.releases.models import Channel
@@ -207,11 +209,13 @@ def test_an_expert_adds_the_missing_knowledge_and_the_next_answer_cites_it(walk:
     assert ENTRY["key"] in str(trace["documents"])
 
 
-def build_and_freeze(engineer: Person, *, kind: str) -> str:
-    """Build a version of this kind on the Datasets page and freeze it; returns its id."""
+def build_and_freeze(engineer: Person, *, kind: str, since: date | None = None) -> str:
+    """Build a version of this kind on the Datasets page, from traces since that day, and freeze it; returns its id."""
     engineer.visit("/datasets?build=new")
     engineer.page.locator(engineer.key("build_task")).get_by_text(kind).click()
     engineer.settled()
+    if since is not None:
+        engineer.fill("build_since", since.isoformat())
     engineer.sees("To train on")
     engineer.click("dataset_build_do")
     engineer.sees("Checks", seconds=90)
@@ -263,7 +267,8 @@ def test_the_new_adapter_beats_the_incumbent_on_the_golden_set(walk: Walk) -> No
 
 def test_rewrites_teach_the_generative_model_and_the_verdict_is_what_it_is(walk: Walk) -> None:
     engineer = walk.person("engineer")
-    dataset = build_and_freeze(engineer, kind="Supervised pairs")
+    recent = now().date() - timedelta(days=10)  # few steps are enough here; `scripts/bench loop` takes sixty rewrites
+    dataset = build_and_freeze(engineer, kind="Supervised pairs", since=recent)
     engineer.picture("dataset-pairs")
     engineer.visit(f"/tune?dataset={dataset}")
     engineer.fill("tune_generative_epochs", "1")

@@ -1,0 +1,328 @@
+"""Traces: taking spans in, until they can be read, and finding them; beside Phoenix and MLflow, and at a million spans.
+
+Each store gets the same OTLP bodies over HTTP on loopback: first a thousand spans a second for a while, then reads, then as
+many spans as it will take. WORKBENCH_BENCH_SPANS sets another size than a million for the last part.
+"""
+
+import os
+import random
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Protocol
+
+import psutil
+from sqlalchemy import func
+from sqlmodel import col, select
+
+from scripts.benches.figures import Figure
+from scripts.benches.running import free_port, running
+from scripts.benches.traffic.peers import PEERS, Peer
+from scripts.benches.traffic.sending import Sent, send
+from scripts.benches.traffic.spans import SPANS_A_TRACE, vocabulary
+from workbench.bootstrap import Services, bootstrap
+from workbench.core.clock import now
+from workbench.core.jobs import ProcessHeartbeat
+from workbench.core.settings import Settings
+from workbench.identity.service import local_administrator
+from workbench.traces import queries
+from workbench.traces.models import Trace
+from workbench.traces.queries import TraceFilter
+from workbench.traces.search import fold
+
+Say = Callable[[str], None]
+SPANS = int(os.environ.get("WORKBENCH_BENCH_SPANS") or 1_000_000)
+PACED_SECONDS, FLOOD_SECONDS = 10.0, 15.0
+PATIENCE = 60.0
+"""Seconds that a store gets to make readable what it has acknowledged."""
+
+
+class Store(Protocol):
+    """What is measured of ours and of the others."""
+
+    name: str
+    path: str
+    headers: dict[str, str]
+    port: int
+
+    def count(self) -> int: ...
+    def list(self) -> int: ...
+    def filter(self) -> int: ...
+    def search(self, word: str) -> int: ...
+    def prepare_search(self) -> None: ...
+
+
+class Ours:
+    """The workbench with all its processes over an empty home."""
+
+    name = "workbench"
+    path = "/v1/traces"
+
+    def __init__(self, folder: Path) -> None:
+        self.settings = Settings(home=folder / "home", port=free_port())
+        self.port = self.settings.api_port
+        self.headers: dict[str, str] = {}
+        self.project = ""
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """`workbench up` with a project and a key."""
+        self.services: Services = bootstrap(settings=self.settings)
+        with running(self.settings):
+            admin = local_administrator()
+            self.project = self.services.identity.add_project(
+                admin, key="bench", name="Bench", languages=["en"], teams=[{"key": "a", "name": "A", "description": ""}]
+            ).id
+            key = self.services.identity.create_key(admin, project_id=self.project, name="bench", scopes=["ingest"])[1]
+            self.headers = {"Authorization": f"Bearer {key}"}
+            yield
+
+    def count(self) -> int:
+        with self.services.context.database.session() as session:
+            return int(session.exec(select(func.count()).select_from(Trace)).one())
+
+    def waiting(self) -> int:
+        """Traces that text search does not hold yet."""
+        with self.services.context.database.session() as session:
+            return int(session.exec(select(func.count()).select_from(Trace).where(col(Trace.indexed).is_(False))).one())
+
+    def ask(self, filters: TraceFilter | None = None, sort: str = "newest") -> int:
+        """What a visit of the list asks for: its first page with the number of hits."""
+        with self.services.context.database.session() as session:
+            found = queries.list_traces(session, self.project, filters, sort=sort, count=True)
+        return len(found.rows)
+
+    def list(self) -> int:
+        return self.ask()
+
+    def filter(self) -> int:
+        return self.ask(TraceFilter(status=("error",)))
+
+    def search(self, word: str) -> int:
+        return self.ask(TraceFilter(text=word))
+
+    def prepare_search(self) -> None:
+        _until(lambda: self.waiting() == 0, PATIENCE)
+
+    def web_memory(self) -> float:
+        """Resident megabytes of the web process."""
+        with self.services.context.database.session() as session:
+            beat = session.get(ProcessHeartbeat, "web")
+        assert beat is not None
+        return float(psutil.Process(beat.process_id).memory_info().rss / 1e6)
+
+
+@dataclass
+class Row:
+    """One store's figures."""
+
+    rate: float
+    p99_ms: float
+    queryable_s: float
+    """95 % of traces can be found this long after their acknowledgement."""
+    held: int
+    """Traces it held when it was read."""
+    list_ms: float
+    filter_ms: float
+    search_ms: float
+
+
+def run(say: Say) -> list[Figure]:
+    """Measure everything; see the module's first lines."""
+    with tempfile.TemporaryDirectory(prefix="workbench-bench-") as folder:
+        ours = Ours(Path(folder))
+        with ours.running():
+            row = _measure(ours, say)
+            figures = [
+                Figure("acknowledged", row.rate, "spans/s", 5000, "higher"),
+                Figure("acknowledgement, 99 of 100 within", row.p99_ms, "ms", 250),
+                Figure("queryable at 1,000 spans/s, 95 of 100 within", row.queryable_s, "s", 2),
+                Figure("list, median", row.list_ms, "ms"),
+                Figure("filter, median", row.filter_ms, "ms"),
+                Figure("substring search, median", row.search_ms, "ms"),
+            ]
+            for made in PEERS:
+                figures += _beside(made(Path(folder), say), row, say)
+            figures += _at_scale(ours, say)
+    return figures
+
+
+def _beside(peer: Peer, ours: Row, say: Say) -> list[Figure]:
+    try:
+        peer.start()
+        row = _measure(peer, say)
+    finally:
+        peer.stop()
+    return [
+        Figure(f"{peer.name}: acknowledged", row.rate, "spans/s"),
+        Figure(f"{peer.name}: acknowledgement, 99 of 100 within", row.p99_ms, "ms"),
+        Figure(
+            f"{peer.name}: queryable at 1,000 spans/s, 95 of 100 within (at most {PATIENCE:.0f} s waited)", row.queryable_s, "s"
+        ),
+        Figure(f"{peer.name}: traces it held when read", row.held, "traces"),
+        Figure(f"{peer.name}: list, median", row.list_ms, "ms"),
+        Figure(f"{peer.name}: filter, median", row.filter_ms, "ms"),
+        Figure(f"{peer.name}: substring search, median", row.search_ms, "ms"),
+        Figure(f"ours / {peer.name}: acknowledged", ours.rate / row.rate, "×", 1, "higher"),
+        Figure(f"ours / {peer.name}: time until queryable", ours.queryable_s / max(row.queryable_s, 0.001), "×", 1),
+        Figure(f"ours / {peer.name}: list", ours.list_ms / row.list_ms, "×", 1),
+        Figure(f"ours / {peer.name}: filter", ours.filter_ms / row.filter_ms, "×", 1),
+        Figure(f"ours / {peer.name}: substring search", ours.search_ms / row.search_ms, "×", 1),
+    ]
+
+
+def _measure(store: Store, say: Say) -> Row:
+    say(f"{store.name}: a first request")  # connections, caches and tables, before anything counts
+    send(store.port, store.path, store.headers, seconds=2, senders=1, traces=2, rate=50)
+    say(f"{store.name}: 1,000 spans a second for {PACED_SECONDS:.0f} s")
+    queryable = _queryable(store)
+    held = store.count()
+    say(f"{store.name}: reads over {held:,} traces")
+    store.prepare_search()
+    list_ms, filter_ms = _median_ms(store.list), _median_ms(store.filter)
+    words = random.Random(3).sample(vocabulary(), 10)
+    search_ms = _median_ms(*[lambda word=word: store.search(word) for word in words])  # type: ignore[misc]
+    say(f"{store.name}: as many spans as it takes for {FLOOD_SECONDS:.0f} s")
+    sent = send(store.port, store.path, store.headers, seconds=FLOOD_SECONDS, senders=4)
+    if sent.refused:
+        say(f"{store.name}: refused {sent.refused}")
+    return Row(sent.rate, 1e3 * _share(sent.waits, 0.99), queryable, held, list_ms, filter_ms, search_ms)
+
+
+def _queryable(store: Store) -> float:
+    """Seconds after its acknowledgement until a trace can be found, for 95 of 100."""
+    before = _settled(store)
+    seen: list[tuple[float, int]] = []
+    done = threading.Event()
+
+    def watch() -> None:
+        while not done.is_set():
+            found = store.count() - before
+            seen.append((time.monotonic(), found))
+            done.wait(0.05)
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    sent = send(store.port, store.path, store.headers, seconds=PACED_SECONDS, senders=2, traces=5, rate=1000)
+    wanted = sum(traces for _, traces in sent.acknowledged)
+    with suppress(TimeoutError):
+        _until(lambda: bool(seen) and seen[-1][1] >= wanted, PATIENCE)
+    done.set()
+    watcher.join()
+    waits, total, place = [], 0, 0
+    for moment, traces in sent.acknowledged:
+        total += traces
+        while place < len(seen) and (seen[place][1] < total or seen[place][0] < moment):
+            place += 1
+        waits.append(seen[place][0] - moment if place < len(seen) else PATIENCE)
+    return _share(waits, 0.95)
+
+
+def _settled(store: Store) -> int:
+    """The count once it no longer grows."""
+    last, now_ = -1, store.count()
+    while now_ != last:
+        time.sleep(1.0)
+        last, now_ = now_, store.count()
+    return now_
+
+
+def _at_scale(ours: Ours, say: Say) -> list[Figure]:
+    have = ours.count() * SPANS_A_TRACE
+    say(f"workbench: growing from {have:,} to {SPANS:,} spans")
+    begun = time.monotonic()
+    send(ours.port, ours.path, ours.headers, seconds=3600, senders=2, spans=max(0, SPANS - have))
+    sent = time.monotonic() - begun
+    _until(lambda: ours.count() * SPANS_A_TRACE >= SPANS and ours.waiting() == 0, 3600)
+    readable = time.monotonic() - begun
+    say(f"workbench: taken in {sent:.0f} s, readable and searchable after {readable:.0f} s; reads during 500 spans/s")
+    result: list[Sent] = []
+    sender = threading.Thread(
+        target=lambda: result.append(send(ours.port, ours.path, ours.headers, seconds=90, senders=1, traces=5, rate=500))
+    )
+    sender.start()
+    time.sleep(3)
+    chance = random.Random(11)
+    list_waits = [_timed(ours.list) for _ in range(40)]
+    for sort in ("slowest", "costliest", "oldest"):
+        list_waits.append(_timed(lambda sort=sort: ours.ask(sort=sort)))  # type: ignore[misc]
+    pair_waits = [_timed(lambda: ours.ask(_two_filters(chance))) for _ in range(60)]
+    words = [
+        *chance.sample(vocabulary(), 16),
+        *(word[1:6] for word in chance.sample(vocabulary(), 8)),
+        "nothing-like-it",
+        "ka lo",
+    ]
+    search_waits = [_timed(lambda word=word: ours.search(word)) for word in words]  # type: ignore[misc]
+    sender.join()
+    wrong = sum(not _same_hits(ours, word) for word in (words[0], words[3], words[17], words[-1], words[-2]))
+    return [
+        Figure(f"at {SPANS:,} spans: taken in", sent, "s"),
+        Figure(f"at {SPANS:,} spans: spans/s while growing", (SPANS - have) / sent, "spans/s"),
+        Figure(f"at {SPANS:,} spans, 500 spans/s coming in: list, 95 of 100 within", 1e3 * _share(list_waits, 0.95), "ms", 300),
+        Figure(f"at {SPANS:,} spans: two filters, 95 of 100 within", 1e3 * _share(pair_waits, 0.95), "ms", 300),
+        Figure(f"at {SPANS:,} spans: substring search, 95 of 100 within", 1e3 * _share(search_waits, 0.95), "ms", 500),
+        Figure("searches whose hits differ from a scan of all texts", wrong, "of 5", 0),
+        Figure("memory of the web process", ours.web_memory(), "MB", 1500),
+        Figure("acknowledgement meanwhile, 99 of 100 within", 1e3 * _share(result[0].waits, 0.99), "ms", 250),
+    ]
+
+
+def _two_filters(chance: random.Random) -> TraceFilter:
+    moment = now()
+    made: dict[str, TraceFilter] = {
+        "model": TraceFilter(model=(chance.choice(["assistant-small", "assistant-large"]),)),
+        "release": TraceFilter(release=(chance.choice(["2.0.1", "2.3.0"]),)),
+        "language": TraceFilter(language=(chance.choice(["es", "vi"]),)),
+        "status": TraceFilter(status=("error",)),
+        "session": TraceFilter(session=f"s-{chance.randrange(40_000)}"),
+        "user": TraceFilter(user=f"u-{chance.randrange(9_000)}"),
+        "since": TraceFilter(since=moment - timedelta(minutes=chance.randrange(1, 30))),
+        "has_feedback": TraceFilter(has_feedback=False),
+        "environment": TraceFilter(environment=("bench",)),
+    }
+    one, two = chance.sample(list(made), 2)
+    return replace(made[one], **{two: getattr(made[two], two)})
+
+
+def _same_hits(ours: Ours, word: str) -> bool:
+    """Whether search finds the traces whose texts contain the word, and no others."""
+    until = now()
+    with ours.services.context.database.session() as session:
+        found = set(queries.trace_ids(session, ours.project, TraceFilter(text=word, until=until), limit=10**9))
+        texts = session.exec(select(Trace.trace_id, Trace.input, Trace.output).where(col(Trace.started_at) < until))
+        folded = fold(word)
+        wanted = {trace_id for trace_id, asked, said in texts if folded in fold(f"{asked}\n{said}\nlookup")}
+    return found == wanted
+
+
+def _median_ms(*reads: Callable[[], int]) -> float:
+    """Median of 20 reads, after one that does not count."""
+    reads[0]()
+    return 1e3 * statistics.median(_timed(reads[turn % len(reads)]) for turn in range(20))
+
+
+def _timed(read: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    read()
+    return time.monotonic() - begun
+
+
+def _share(values: list[float], share: float) -> float:
+    """The value that this share of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
+
+
+def _until(condition: Callable[[], bool], seconds: float) -> None:
+    until = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > until:
+            raise TimeoutError
+        time.sleep(0.1)

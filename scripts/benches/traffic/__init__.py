@@ -1,0 +1,1 @@
+"""What the traces benchmark sends, how it sends it, and whom it is compared with."""
