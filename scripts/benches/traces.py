@@ -77,8 +77,12 @@ class Ours:
         with running(self.settings):
             admin = local_administrator()
             self.project = self.services.identity.add_project(
-                admin, key="bench", name="Bench", languages=["en"], teams=[{"key": "a", "name": "A", "description": ""}]
-            ).id
+                admin,
+                key="bench",
+                name="Bench",
+                languages=["en"],
+                teams=[{"key": "general", "name": "General", "description": ""}],
+            ).id  # fmt: skip
             key = self.services.identity.create_key(admin, project_id=self.project, name="bench", scopes=["ingest"])[1]
             self.headers = {"Authorization": f"Bearer {key}"}
             yield

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import orjson
 from sqlalchemy import JSON, BigInteger, Engine, Integer, create_engine, event, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.pool import NullPool, QueuePool
@@ -148,4 +149,7 @@ def _make_wal_file(path: Path) -> None:
 
 
 def _dumps(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return orjson.dumps(value).decode()
+    except TypeError:  # what it does not take: integers beyond 64 bits, lone surrogates, keys that are no text
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
