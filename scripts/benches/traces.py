@@ -23,10 +23,12 @@ from sqlmodel import col, select
 
 from scripts.benches.figures import Figure
 from scripts.benches.running import free_port, running
+from scripts.benches.traffic.browsing import browse
 from scripts.benches.traffic.peers import PEERS, Peer
 from scripts.benches.traffic.sending import Sent, send
 from scripts.benches.traffic.spans import SPANS_A_TRACE, vocabulary
 from workbench.bootstrap import Services, bootstrap
+from workbench.core.actors import Role
 from workbench.core.clock import now
 from workbench.core.jobs import ProcessHeartbeat
 from workbench.core.settings import Settings
@@ -113,6 +115,17 @@ class Ours:
 
     def prepare_search(self) -> None:
         _until(lambda: self.waiting() == 0, PATIENCE)
+
+    def people(self, count: int) -> list[tuple[str, str]]:
+        """Engineers with accounts: e-mail and password."""
+        admin, password = local_administrator(), "a-password-for-the-bench"
+        made = []
+        for number in range(count):
+            email = f"engineer-{number}@bench.example"
+            person = self.services.identity.add_person(admin, email=email, name=f"Engineer {number}", password=password)
+            self.services.identity.grant(admin, person.id, Role.ENGINEER, self.project)
+            made.append((email, password))
+        return made
 
     def web_memory(self) -> float:
         """Resident megabytes of the web process."""
@@ -265,6 +278,14 @@ def _at_scale(ours: Ours, say: Say) -> list[Figure]:
     ]
     search_waits = [_timed(lambda word=word: ours.search(word)) for word in words]  # type: ignore[misc]
     sender.join()
+    say("workbench: six people browse during 500 spans/s")
+    people = ours.people(6)
+    sender = threading.Thread(
+        target=lambda: result.append(send(ours.port, ours.path, ours.headers, seconds=75, senders=1, traces=5, rate=500))
+    )
+    sender.start()
+    visit = browse(f"http://127.0.0.1:{ours.settings.port}", people, seconds=60)
+    sender.join()
     wrong = sum(not _same_hits(ours, word) for word in (words[0], words[3], words[17], words[-1], words[-2]))
     return [
         Figure(f"at {SPANS:,} spans: taken in", sent, "s"),
@@ -273,6 +294,9 @@ def _at_scale(ours: Ours, say: Say) -> list[Figure]:
         Figure(f"at {SPANS:,} spans: two filters, 95 of 100 within", 1e3 * _share(pair_waits, 0.95), "ms", 300),
         Figure(f"at {SPANS:,} spans: substring search, 95 of 100 within", 1e3 * _share(search_waits, 0.95), "ms", 500),
         Figure("searches whose hits differ from a scan of all texts", wrong, "of 5", 0),
+        Figure("six people browsing, 500 spans/s coming in: interaction, median", 1e3 * statistics.median(visit.waits), "ms"),
+        Figure("six people browsing: interaction, 95 of 100 within", 1e3 * _share(visit.waits, 0.95), "ms", 400),
+        Figure("interactions that showed nothing", visit.failed, f"of {visit.failed + len(visit.waits)}", 0),
         Figure("memory of the web process", ours.web_memory(), "MB", 1500),
         Figure("acknowledgement meanwhile, 99 of 100 within", 1e3 * _share(result[0].waits, 0.99), "ms", 250),
     ]

@@ -11,6 +11,7 @@ import random
 import struct
 import time
 from dataclasses import dataclass
+from itertools import accumulate
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
@@ -19,7 +20,6 @@ SPANS_A_TRACE = 5
 _MODELS = ("assistant-small", "assistant-large", "assistant-long")
 _RELEASES = ("2.0.1", "2.1.0", "2.2.0", "2.3.0")
 _LANGUAGES = ("en", "es", "vi", "de")
-_SYLLABLES = ("ka", "lo", "mi", "ren", "ta", "shu", "vel", "or", "din", "pa", "ghe", "su", "ti", "mo", "ran", "ek", "zo", "ith")
 
 
 @dataclass
@@ -54,10 +54,11 @@ class Template:
         return bytes(self.body)
 
 
-def vocabulary(size: int = 4000) -> list[str]:
-    """Made-up words of two to four syllables; the same each time."""
+def vocabulary(size: int = 6000) -> list[str]:
+    """Made-up words of one to four syllables, the same each time. Text uses the first ones most, as languages do."""
     chance = random.Random(7)
-    return sorted({"".join(chance.choices(_SYLLABLES, k=chance.randint(2, 4))) for _ in range(size)})
+    syllables = [a + b + c for a in "bcdfghjklmnprstvwz" for b in "aeiou" for c in ("", "", "l", "n", "r", "s", "t")]
+    return list(dict.fromkeys("".join(chance.choices(syllables, k=1 + rank % 4)) for rank in range(size)))
 
 
 def templates(count: int, *, traces: int = 20, seed: int = 1, mark: str = "") -> list[Template]:
@@ -67,10 +68,11 @@ def templates(count: int, *, traces: int = 20, seed: int = 1, mark: str = "") ->
         mark: a word put into the question of the first trace of the first template only.
     """
     chance, words = random.Random(seed), vocabulary()
-    return [_template(chance, words, traces, mark if number == 0 else "") for number in range(count)]
+    weights = list(accumulate(1 / (rank + 12) for rank in range(len(words))))
+    return [_template(chance, words, weights, traces, mark if number == 0 else "") for number in range(count)]
 
 
-def _template(chance: random.Random, words: list[str], traces: int, mark: str) -> Template:
+def _template(chance: random.Random, words: list[str], weights: list[float], traces: int, mark: str) -> Template:
     request = ExportTraceServiceRequest()
     resource_spans = request.resource_spans.add()
     for key, value in (
@@ -89,12 +91,7 @@ def _template(chance: random.Random, words: list[str], traces: int, mark: str) -
         return value
 
     def text(size: int) -> str:
-        found: list[str] = []
-        length = 0
-        while length < size:
-            found.append(chance.choice(words))
-            length += len(found[-1]) + 1
-        return " ".join(found)
+        return " ".join(chance.choices(words, cum_weights=weights, k=size // 4))[:size].rstrip()
 
     for number in range(traces):
         ids = span_marks[number * SPANS_A_TRACE : (number + 1) * SPANS_A_TRACE]
@@ -132,14 +129,14 @@ def _template(chance: random.Random, words: list[str], traces: int, mark: str) -
 def _trace(chance: random.Random, text, question: str, answer: str) -> list[tuple[str, dict[str, str | int]]]:  # type: ignore[no-untyped-def]
     model = chance.choice(_MODELS)
     passages = [{"id": f"doc-{chance.randrange(500)}", "score": 0.5, "content": text(540)} for _ in range(4)]
-    system = {"role": "system", "parts": [{"type": "text", "content": text(1700)}]}
+    system = {"role": "system", "parts": [{"type": "text", "content": text(1950)}]}
     asked = [{"role": "user", "parts": [{"type": "text", "content": question}]}]
     said = [{"role": "assistant", "parts": [{"type": "text", "content": answer}]}]
     common = {"session.id": f"s-{chance.randrange(40_000)}", "user.id": f"u-{chance.randrange(9_000)}"}
     return [
         ("answer", {
             **common, "input.value": question, "output.value": answer, "openinference.span.kind": "CHAIN",
-            "workbench.language": chance.choice(_LANGUAGES), "metadata": json.dumps({"note": text(1900)}),
+            "workbench.language": chance.choice(_LANGUAGES), "metadata": json.dumps({"note": text(2100)}),
         }),
         ("retrieval", {"gen_ai.operation.name": "retrieval", "gen_ai.retrieval.documents": json.dumps(passages)}),
         ("chat", {

@@ -1,0 +1,102 @@
+"""People browsing the traces page in Chromium: how long the page takes to show what they asked for."""
+
+import asyncio
+import os
+import random
+import time
+from dataclasses import dataclass, field
+
+from playwright.async_api import Browser, Page, async_playwright
+
+_ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]
+
+_ROWS = """() => {
+  const look = (root) => {
+    const rows = root.querySelectorAll("a.row");
+    if (rows.length) return rows;
+    for (const part of root.querySelectorAll("*")) {
+      const found = part.shadowRoot && look(part.shadowRoot);
+      if (found) return found;
+    }
+    return null;
+  };
+  const rows = look(document);
+  return rows ? rows[0].dataset.id : "";
+}"""
+
+
+@dataclass
+class Visit:
+    """What people waited for."""
+
+    waits: list[float] = field(default_factory=list)
+    """Seconds from a click until the page shows what was asked for."""
+    failed: int = 0
+    """Interactions that showed nothing within twenty seconds."""
+
+
+def browse(address: str, people: list[tuple[str, str]], *, seconds: float) -> Visit:
+    """Sign everybody in (e-mail, password), let all turn pages, filter and open traces at the same time."""
+    return asyncio.run(_all(address, people, seconds))
+
+
+async def _all(address: str, people: list[tuple[str, str]], seconds: float) -> Visit:
+    visit = Visit()
+    path = os.environ.get("WORKBENCH_CHROMIUM") or "/usr/bin/chromium"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        pages = [await _signed_in(browser, address, *person) for person in people]
+        until = time.monotonic() + seconds
+        await asyncio.gather(*(_person(page, visit, until, number) for number, page in enumerate(pages)))
+        await browser.close()
+    return visit
+
+
+async def _signed_in(browser: Browser, address: str, email: str, password: str) -> Page:
+    page = await (await browser.new_context(base_url=address, viewport={"width": 1400, "height": 900})).new_page()
+    page.set_default_timeout(20_000)
+    await page.goto("/auth/sign-in?next=/traces")
+    await page.fill('input[name="email"][type="email"]', email)
+    await page.fill('input[name="password"][type="password"]', password)
+    await page.click("button.primary")
+    await page.goto("/traces?period=all")
+    await page.locator("a.row").first.wait_for()
+    return page
+
+
+async def _person(page: Page, visit: Visit, until: float, number: int) -> None:
+    chance = random.Random(number)
+    await asyncio.sleep(number * 0.4)
+    while time.monotonic() < until:
+        for act in (_turn_page, _turn_page, _open_trace, _back):
+            try:
+                visit.waits.append(await act(page))
+            except Exception: - a page that shows nothing is what is counted here
+                visit.failed += 1
+                await page.goto("/traces?period=all")
+                await page.locator("a.row").first.wait_for()
+                break
+            await asyncio.sleep(chance.uniform(1.0, 3.0))
+
+
+async def _turn_page(page: Page) -> float:
+    before = await page.evaluate(_ROWS)
+    begun = time.monotonic()
+    await page.locator(".st-key-traces_next button").click()
+    await page.wait_for_function(f"(before) => {{ const now = ({_ROWS})(); return now && now !== before; }}", arg=before)
+    return time.monotonic() - begun
+
+
+async def _open_trace(page: Page) -> float:
+    row = page.locator("a.row").first
+    begun = time.monotonic()
+    await row.click()
+    await page.locator(".st-key-trace_spans").wait_for()
+    return time.monotonic() - begun
+
+
+async def _back(page: Page) -> float:
+    begun = time.monotonic()
+    await page.locator(".st-key-trace_back button").click()
+    await page.locator("a.row").first.wait_for()
+    return time.monotonic() - begun
