@@ -74,12 +74,16 @@ class Trace(SQLModel, table=True):
     __tablename__ = "trace"
     __table_args__ = (
         UniqueConstraint("project_id", "trace_id"),
-        Index("ix_trace_time", "project_id", "started_at", "id"),
+        # Every short column that lists filter or sort by, newest first: a filter, or any combination of them, is then one
+        # walk along this index, which never touches the rows and their long texts.
+        Index(
+            "ix_trace_list", "project_id", "started_at", "id", "status", "model", "release", "language", "triage_label",
+            "intent", "environment", "dialect", "rating", "feedback_count", "has_correction", "duration_ms", "cost_nanos",
+            "trace_id", "session_id", "user_id",
+        ),
         *(
             Index(f"ix_trace_{column}", "project_id", column, "started_at", "id")
-            for column in (
-                "model", "release", "language", "status", "rating", "triage_label", "intent", "session_id", "user_id",
-            )
+            for column in ("rating", "session_id", "user_id")
         ),
         Index("ix_trace_unindexed", "indexed", "id"),
         {"schema": TRACES},

@@ -71,7 +71,7 @@ async def _person(page: Page, visit: Visit, until: float, number: int) -> None:
         for act in (_turn_page, _turn_page, _open_trace, _back):
             try:
                 visit.waits.append(await act(page))
-            except Exception: - a page that shows nothing is what is counted here
+            except Exception:  # a page that shows nothing is what is counted here
                 visit.failed += 1
                 await page.goto("/traces?period=all")
                 await page.locator("a.row").first.wait_for()
