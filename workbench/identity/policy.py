@@ -20,7 +20,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     R.ADMIN: frozenset(
         {
             P.READ_PROJECT, P.READ_AUDIT, P.MANAGE_PEOPLE, P.MANAGE_KEYS, P.MANAGE_PROJECTS, P.MANAGE_QUEUES, P.CANCEL_JOBS,
-            P.INGEST_TRACES,
+            P.INGEST_TRACES, P.SEND_FEEDBACK,
         }
     ),
 }  # fmt: skip

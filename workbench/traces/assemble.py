@@ -1,7 +1,7 @@
 """A trace from its spans, in whatever order they came; assembling again with more spans gives the fuller trace."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,6 +43,12 @@ class StoredSpan:
     attributes: dict[str, Any]
     events: list[dict[str, Any]]
     resource: dict[str, Any]
+    links: list[dict[str, Any]] = field(default_factory=list)
+    scope: str = ""
+    """Name of the instrumentation that made it."""
+    id: int = 0
+    """Order of arrival."""
+    received_at: datetime | None = None
 
 
 def assemble(spans: Sequence[StoredSpan], feedback: Iterable[Feedback], tags: Iterable[str]) -> dict[str, Any]:

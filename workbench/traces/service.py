@@ -1,6 +1,6 @@
 """Commands over traces and feedback."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -18,9 +18,9 @@ from workbench.core.ids import new_id
 from workbench.core.unit_of_work import Service
 from workbench.traces.answers import LoggedAnswer, spans_of_answer
 from workbench.traces.feedback import feedback_row
-from workbench.traces.imports import ImportReport, import_file
+from workbench.traces.imports import ImportReport, Reader, import_file, reader_for, recognise
 from workbench.traces.indexer import assemble_pending, index_all, index_texts
-from workbench.traces.models import Feedback, Trace, TraceTag
+from workbench.traces.models import Feedback, Span, Trace, TraceTag
 from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
 from workbench.traces.store import Batch, GroupWriter, insert, touch, writing
 
@@ -116,13 +116,23 @@ class TraceService(Service):
         project_id: str,
         path: Path,
         *,
+        format: str = "auto",
+        columns: Mapping[str, str] | None = None,
+        scale: tuple[float, float] = (1.0, 5.0),
+        dry_run: bool = False,
+        reader: Reader | None = None,
+        last: bool = True,
         progress: Callable[[int, int], None] | None = None,
         shift_to: datetime | None = None,
         reference: datetime | None = None,
     ) -> ImportReport:
-        """Read a file of OTLP JSON, or JSONL with one request a line. A bad line is reported by number, the rest goes in.
+        """Read a file of traces. A bad line is reported by number, the rest goes in; importing it again adds nothing.
 
         Args:
+            format: one of imports.FORMATS, or `auto`: recognised from the content.
+            columns, scale: of a table, our columns → its columns (guessed from its header when empty), and its ratings' range.
+            dry_run: only read; nothing is stored, and `new` stays 0.
+            reader, last: see imports.import_file.
             progress: called with bytes read and bytes in all.
             shift_to, reference: move every time by `shift_to - reference`, so that recorded traces end just before
                 `shift_to`; the reference is the latest time in the file unless given. Ids stay, so that loading a file
@@ -133,15 +143,36 @@ class TraceService(Service):
             InvalidInput: nothing in it could be read.
         """
         self.context.authorizer.require(actor, Permission.INGEST_TRACES, project_id)
+        format = recognise(path) if format == "auto" else format
+        find_trace = self._trace_finder(project_id)
         report = import_file(
             path,
-            lambda decoded, body_hash: self.store(actor, project_id, decoded, body_hash, origin="import").new,
+            (lambda decoded, body_hash: 0)
+            if dry_run
+            else (lambda decoded, body_hash: self.store(actor, project_id, decoded, body_hash, origin="import").new),
+            reader=reader or reader_for(format, columns=columns, scale=scale, find_trace=find_trace),
+            format=format,
+            say=None if dry_run else (lambda signals: self._say(actor, project_id, signals)),
             progress=progress,
             shift_to=shift_to,
             reference=reference,
+            last=last,
         )
-        index_all(self.context)
+        if not dry_run:
+            index_all(self.context)
         return report
+
+    def _say(self, actor: Actor, project_id: str, signals: list[dict[str, Any]]) -> None:
+        """Feedback of an imported file; what is there already is left alone."""
+        self.add_feedback_many(actor, project_id, signals)
+
+    def _trace_finder(self, project_id: str) -> Callable[[str], str | None]:
+        def find(span_id: str) -> str | None:
+            with self.context.database.session() as session:
+                found = select(Span.trace_id).where(Span.project_id == project_id, Span.span_id == span_id)
+                return session.exec(found).first()
+
+        return find
 
     def log_answer(self, actor: Actor, project_id: str, logged: LoggedAnswer | None = None, /, **values: Any) -> str:
         """Store the trace of an answer that the workbench itself gave; readable when this returns.
