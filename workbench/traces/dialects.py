@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MAPPING_VERSION = 1
+MAPPING_VERSION = 2
 """Raise it when a table changes; stored traces of an older version can then be assembled again."""
 
 

@@ -144,7 +144,7 @@ class TraceService(Service):
         """
         self.context.authorizer.require(actor, Permission.INGEST_TRACES, project_id)
         format = recognise(path) if format == "auto" else format
-        find_trace = self._trace_finder(project_id)
+        find_trace = self.trace_finder(project_id)
         report = import_file(
             path,
             (lambda decoded, body_hash: 0)
@@ -166,7 +166,9 @@ class TraceService(Service):
         """Feedback of an imported file; what is there already is left alone."""
         self.add_feedback_many(actor, project_id, signals)
 
-    def _trace_finder(self, project_id: str) -> Callable[[str], str | None]:
+    def trace_finder(self, project_id: str) -> Callable[[str], str | None]:
+        """A function that names the trace of a stored span; for imports of what was said about spans."""
+
         def find(span_id: str) -> str | None:
             with self.context.database.session() as session:
                 found = select(Span.trace_id).where(Span.project_id == project_id, Span.span_id == span_id)

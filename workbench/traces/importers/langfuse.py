@@ -89,11 +89,10 @@ class LangfuseReader:
             "langfuse.trace.input": row.get("input"),
             "langfuse.trace.output": row.get("output"),
             "langfuse.trace.tags": row.get("tags"),
+            "langfuse.observation.usage_details": _usage(row),  # counted only where no observation below says it
+            "langfuse.observation.cost_details": _costs(row),
             **_metadata("langfuse.trace.metadata", row.get("metadata")),
         }
-        counted = not row.get("observationCount") and not row.get("observations")
-        if counted:  # nothing below it will say what was used
-            attributes |= {"langfuse.observation.usage_details": _usage(row), "langfuse.observation.cost_details": _costs(row)}
         piece.decoded.spans.append(
             span_of(
                 trace_id=trace_id, span_id=root_span_id(row["id"]), source_id=source_of(piece.decoded, "langfuse"),
