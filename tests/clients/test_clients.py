@@ -82,9 +82,7 @@ def test_opentelemetrys_genai_instrumentation_around_a_stream(run: Run, services
     assert (trace.input_tokens, trace.output_tokens) == (11, 7)
 
 
-def test_without_the_capture_switch_everything_but_the_words_is_there(
-    run: Run, services: Services, project: Project
-) -> None:
+def test_without_the_capture_switch_everything_but_the_words_is_there(run: Run, services: Services, project: Project) -> None:
     trace = eventually(services, project, run("app_genai", "stream"), 2)
     assert (trace.model, trace.input_tokens, trace.session_id) == (MODEL, 11, "session-3")
     assert (trace.input, trace.output) == ("", "")

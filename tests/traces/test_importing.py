@@ -151,7 +151,12 @@ def test_a_table_is_mapped_by_its_names(
     assert "ISO 8601" in report.bad_lines[0][1]
     assert "--scale" in report.bad_lines[1][1]
     first, second = sorted(traces(), key=lambda trace: trace.session_id or "")
-    assert (first.input, first.output, first.user_id, first.session_id) == ("Where is\nmy card?", "It is on, its way.", "u1", "s1")
+    assert (first.input, first.output, first.user_id, first.session_id) == (
+        "Where is\nmy card?",
+        "It is on, its way.",
+        "u1",
+        "s1",
+    )
     assert (first.rating, first.started_at) == (2.0, datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC))
     assert said(first.trace_id)["rating"].text == "slow"
     assert (second.input, second.rating, second.started_at.hour) == ("¿Dónde está?", 5.0, 5)
@@ -365,9 +370,7 @@ def test_a_phoenix_export_reads_like_the_trace_it_was(
     assert load(name, content).new == 0
 
 
-def test_phoenix_annotations_find_the_traces_of_their_spans(
-    load: Load, said: Callable[[str], dict[str, Feedback]]
-) -> None:
+def test_phoenix_annotations_find_the_traces_of_their_spans(load: Load, said: Callable[[str], dict[str, Feedback]]) -> None:
     other = {**PHOENIX_ANNOTATION, "id": "an-2", "span_id": "77" * 8}
     load("spans.jsonl", lines(*PHOENIX_SPANS))
     report = load("annotations.jsonl", lines(PHOENIX_ANNOTATION, other))
@@ -396,7 +399,9 @@ def test_a_dry_run_stores_nothing(load: Load, traces: Callable[[], list[Trace]])
     assert traces() == []
 
 
-def test_importing_takes_the_permission(services: Services, project: Project, someone: Callable[..., Actor], tmp_path: Path) -> None:
+def test_importing_takes_the_permission(
+    services: Services, project: Project, someone: Callable[..., Actor], tmp_path: Path
+) -> None:
     path = tmp_path / "x.jsonl"
     path.write_text(json.dumps(request(*turn("ab" * 16, "q", "a"))), encoding="utf-8")
     with pytest.raises(NotAllowed):
@@ -414,7 +419,9 @@ def test_an_array_of_many_elements_is_read_in_pieces_and_cut_short_says_so(tmp_p
     assert found[-1].error
 
 
-@given(st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=8), min_size=2, max_size=2)))
+@given(
+    st.lists(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\x00"), max_size=8), min_size=2, max_size=2))
+)
 def test_whatever_a_csv_writer_writes_is_read_back(tmp_path_factory: pytest.TempPathFactory, rows: list[list[str]]) -> None:
     path = tmp_path_factory.mktemp("csv") / "t.csv"
     with path.open("w", encoding="utf-8", newline="") as file:

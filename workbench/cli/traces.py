@@ -23,10 +23,14 @@ def import_(
     files: Annotated[list[Path], typer.Argument(help="Files, one or several of one format.", exists=True, dir_okay=False)],
     home: Home = None,
     project: ProjectKey = None,
-    format: Annotated[str, typer.Option(help="auto, otlp, chat, csv, langfuse or phoenix; auto looks at the content.")] = "auto",
+    format: Annotated[
+        str, typer.Option(help="auto, otlp, chat, csv, langfuse or phoenix; auto looks at the content.")
+    ] = "auto",
     map_: Annotated[
         list[str] | None,
-        typer.Option("--map", help="Of a table: our column = its column, such as input=question; repeat. Guessed when left out."),
+        typer.Option(
+            "--map", help="Of a table: our column = its column, such as input=question; repeat. Guessed when left out."
+        ),
     ] = None,
     scale: Annotated[str, typer.Option(help="Of a table: lowest and highest rating.")] = "1-5",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read, and say what would be imported.")] = False,
@@ -45,7 +49,14 @@ def import_(
         last = place == len(files) - 1 or found == "csv"
         with Progress(path.name) as progress:
             report = services.traces.import_file(
-                local_administrator(), project_id, path, format=found, reader=reader, last=last, dry_run=dry_run, progress=progress
+                local_administrator(),
+                project_id,
+                path,
+                format=found,
+                reader=reader,
+                last=last,
+                dry_run=dry_run,
+                progress=progress,
             )
         if as_json:
             emit({"file": path.name, **asdict(report), "dry_run": dry_run})

@@ -22,6 +22,8 @@ _FORMS = tuple(
     for scope in _SCOPES
     for plural, singular in (("annotations", "annotation"), ("evaluations", "evaluation"))
 )
+PREFIXES = tuple(prefix for _, prefix, _ in _FORMS)
+"""How attributes that are feedback begin."""
 _KIND = "openinference.span.kind"
 
 
@@ -76,7 +78,9 @@ def feedback_carried(project_id: str, trace_id: str, spans: Sequence[StoredSpan]
                 place = {"session_id": as_text(session)}
             event_key = f"{trace_id}:{span.span_id}:{key if key is not None else f'annotation:{number}'}"
             try:
-                found.append(feedback_row(project_id, **{"at": _ended(span), **values}, **place, key=event_key, sent_by="trace"))
+                found.append(
+                    feedback_row(project_id, **{"at": _ended(span), **values}, **place, key=event_key, sent_by="trace")
+                )
             except (InvalidInput, TypeError, ValueError):
                 continue
     return found

@@ -10,6 +10,7 @@ from workbench.traces.extract import Facts, facts
 from workbench.traces.languages import recognize
 from workbench.traces.messages import Message, answer_of, as_text, parsed, question_of
 from workbench.traces.models import Feedback
+from workbench.traces.own_mapping import OwnMapping
 
 PREVIEW = 240
 """Characters of input and output that lists show."""
@@ -54,16 +55,21 @@ class StoredSpan:
     received_at: datetime | None = None
 
 
-def assemble(spans: Sequence[StoredSpan], feedback: Iterable[Feedback], tags: Iterable[str]) -> dict[str, Any]:
+def assemble(
+    spans: Sequence[StoredSpan], feedback: Iterable[Feedback], tags: Iterable[str], own: OwnMapping | None = None
+) -> dict[str, Any]:
     """The columns of a Trace.
 
     Args:
         spans: at least one, all of one trace.
         feedback: everything said about this trace.
         tags: words that people put on it.
+        own: the project's own mapping, where it has one.
     """
     ordered = sorted(spans, key=lambda span: (span.started_ns, span.ended_ns, span.span_id))
-    read = {span.span_id: facts(span.name, span.attributes, span.events, span.resource) for span in ordered}
+    read = {
+        span.span_id: facts(span.name, span.attributes, span.events, span.resource, own and own.dialect) for span in ordered
+    }
     root = _root(ordered)
     started = min(span.started_ns for span in ordered)
     ended = max(span.ended_ns for span in ordered)
@@ -75,6 +81,8 @@ def assemble(spans: Sequence[StoredSpan], feedback: Iterable[Feedback], tags: It
         "span_count": len(ordered),
         "error_count": sum(span.status == "error" for span in ordered),
         "mapping_version": MAPPING_VERSION,
+        "project_mapping": own.version if own else 0,
+        "counted_span_id": max(span.id for span in ordered),
         "indexed": False,
         **{column: _first(read, outward, column) for column in _SAID_ONCE},
     }

@@ -32,9 +32,9 @@ class SpanKind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dialect:
-    """One convention of naming attributes."""
+    """One convention of naming attributes. Each is itself alone, so that plans of reading can be kept by it."""
 
     name: str
     signs: tuple[str, ...]

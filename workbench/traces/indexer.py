@@ -12,10 +12,11 @@ from sqlmodel import Session, col, select
 
 from workbench.core.clock import now
 from workbench.core.unit_of_work import Context
-from workbench.traces import search
+from workbench.traces import coverage, remapping, search
 from workbench.traces.annotations import feedback_carried, is_evaluation
 from workbench.traces.assemble import StoredSpan, assemble, sent_tags, trace_text
 from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag
+from workbench.traces.own_mapping import OwnMapping, own_mappings
 from workbench.traces.store import insert, table, touch, writing
 
 _LOG = logging.getLogger(__name__)
@@ -34,6 +35,8 @@ def index_pending(context: Context, limit: int = 200) -> int:
         How many traces were looked at; 0 when nothing is left to do.
     """
     assembled = assemble_pending(context, limit)
+    if not assembled:
+        assembled = remapping.go_on(context, limit)
     return assembled + index_texts(context, limit)
 
 
@@ -57,12 +60,13 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         wanted = [(row.project_id, row.trace_id) for row in pending]
         spans = _spans(session, wanted)
         feedback, tags = _feedback(session, wanted), _tags(session, wanted)
+        own = own_mappings(session, {project_id for project_id, _ in wanted})
     rows, heard, tagged, judging = [], [], [], []
     elsewhere: set[str] = set()
     for key in wanted:
         if not spans[key]:
             continue  # feedback came first; the trace is assembled when its spans are here
-        said, columns = _read(key, spans[key], feedback[key], tags[key])
+        said, columns = _read(key, spans[key], feedback[key], tags[key], own.get(key[0]))
         elsewhere |= {one.id for one in said if one.trace_id and one.trace_id != key[1]}
         if is_evaluation(key[1], spans[key]):
             heard += said
@@ -72,6 +76,7 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         heard += said
         tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, tags[key])]
     with writing(context), Session(context.database.ingesting) as session, session.begin():
+        coverage.count(session, context, {key: spans[key] for key in wanted if spans[key]}, own)
         fresh = _new(session, heard)
         _store(session, context, rows, fresh, tagged)
         for project_id in {project_id for project_id, _ in wanted}:  # what a span says of another trace counts there
@@ -90,7 +95,7 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
 
 
 def _read(
-    key: Key, spans: list[StoredSpan], feedback: list[Feedback], tags: list[str]
+    key: Key, spans: list[StoredSpan], feedback: list[Feedback], tags: list[str], own: OwnMapping | None
 ) -> tuple[list[Feedback], dict[str, Any]]:
     """Feedback that the spans carry and is not stored yet, and the columns of the trace.
 
@@ -100,7 +105,7 @@ def _read(
     try:
         known = {one.id for one in feedback}
         said = [one for one in feedback_carried(*key, spans) if one.id not in known]
-        return said, assemble(spans, [*feedback, *(one for one in said if one.trace_id == key[1])], tags)
+        return said, assemble(spans, [*feedback, *(one for one in said if one.trace_id == key[1])], tags, own)
     except Exception:
         _LOG.exception("the attributes of trace %s cannot be read", key[1])
         bare = [replace(span, attributes={}, events=[], resource={}) for span in spans]
@@ -148,6 +153,9 @@ def _store(
         searched = ("input", "output", "tool_count")
         same_text = and_(*(new[name] == old[name] for name in searched))
         changes["indexed"] = case((same_text, old.indexed), else_=new.indexed)
+        changes["counted_span_id"] = case(
+            (old.counted_span_id > new.counted_span_id, old.counted_span_id), else_=new.counted_span_id
+        )
         statement = statement.on_conflict_do_update(index_elements=["project_id", "trace_id"], set_=changes)
         connection.execute(statement, rows)
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 
 from workbench.core.actors import Actor, Permission
@@ -15,12 +15,14 @@ from workbench.core.canonical import content_hash, hash_bytes
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
 from workbench.core.ids import new_id
-from workbench.core.unit_of_work import Service
+from workbench.core.unit_of_work import Service, UnitOfWork
+from workbench.traces import own_mapping
 from workbench.traces.answers import LoggedAnswer, spans_of_answer
+from workbench.traces.dialects import MAPPING_VERSION
 from workbench.traces.feedback import feedback_row
 from workbench.traces.imports import ImportReport, Reader, import_file, reader_for, recognise
 from workbench.traces.indexer import assemble_pending, index_all, index_texts
-from workbench.traces.models import Feedback, Span, Trace, TraceTag
+from workbench.traces.models import Feedback, ProjectMapping, Remap, Span, Trace, TraceTag
 from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
 from workbench.traces.store import Batch, GroupWriter, insert, touch, writing
 
@@ -286,3 +288,58 @@ class TraceService(Service):
             touch(work.session, self.context, project_id, set(wanted))
             work.record("traces.untagged", subject=("trace_tag", tag), project_id=project_id, tag=tag, trace_ids=wanted)
         self.refresh(project_id, wanted)
+
+    def map_attributes(
+        self, actor: Actor, project_id: str, columns: Mapping[str, Sequence[str]], *, command_id: str | None = None
+    ) -> int:
+        """Make a new version of the project's own mapping, and read stored traces again with it in the background.
+
+        Args:
+            columns: our column → attributes, whole: what is left out is no longer mapped.
+
+        Returns:
+            The version; the current one when nothing changes.
+
+        Raises:
+            InvalidInput: see own_mapping.checked.
+        """
+        wanted = own_mapping.checked(columns)
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            if (before := work.once(command_id)) is not None:
+                return int(before["version"])
+            work.require(Permission.MAP_TRACES, project_id)
+            former = own_mapping.current(work.session, project_id)
+            if wanted == (former.columns if former else {}):
+                return former.version if former else 0
+            version = former.version + 1 if former else 1
+            row = work.add(ProjectMapping(project_id=project_id, version=version, columns=wanted, made_by=actor.name))
+            work.record(
+                "traces.mapping_changed", subject=row, project_id=project_id, version=version,
+                before=former.columns if former else {}, after=wanted,
+            )  # fmt: skip
+            self._ask_remap(work, project_id)
+            work.remember(version=version)
+        return version
+
+    def remap(self, actor: Actor, project_id: str, *, command_id: str | None = None) -> str:
+        """Read all stored traces of an older mapping again, in the background; returns the id of the undertaking.
+
+        Asking again while one is on its way starts it over, so that nothing is missed.
+        """
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            if (before := work.once(command_id)) is not None:
+                return str(before["id"])
+            work.require(Permission.MAP_TRACES, project_id)
+            row = self._ask_remap(work, project_id)
+            work.record(
+                "traces.remap_asked", subject=row, project_id=project_id, traces=row.total, mapping_version=MAPPING_VERSION
+            )
+            work.remember(id=row.id)
+        return row.id
+
+    def _ask_remap(self, work: UnitOfWork, project_id: str) -> Remap:
+        work.session.connection().execute(
+            update(Remap).where(col(Remap.project_id) == project_id, col(Remap.done_at).is_(None)).values(done_at=now())
+        )
+        total = work.session.exec(select(func.count()).select_from(Trace).where(Trace.project_id == project_id)).one()
+        return work.add(Remap(project_id=project_id, asked_by=work.actor.name, total=int(total)))

@@ -217,7 +217,9 @@ def _usage(row: Mapping[str, Any]) -> dict[str, Any] | None:
     assert isinstance(usage, Mapping)
     found = {
         "input": _first(usage.get("input"), usage.get("promptTokens"), row.get("inputTokens"), row.get("promptTokens")),
-        "output": _first(usage.get("output"), usage.get("completionTokens"), row.get("outputTokens"), row.get("completionTokens")),
+        "output": _first(
+            usage.get("output"), usage.get("completionTokens"), row.get("outputTokens"), row.get("completionTokens")
+        ),
     }
     numbers = {name: int(number) for name, value in found.items() if (number := number_of(value)) is not None}
     return numbers if any(numbers.values()) else None

@@ -124,7 +124,8 @@ class PhoenixReader:
         trace = trace or (self._traces.get(span) if span else None) or (self._find(span) if span and self._find else None)
         if trace is None:
             raise InvalidInput(
-                f"The annotation is about the span {str(row.get('span_id'))[:40]}, which is not here.", todo="Import the spans first."
+                f"The annotation is about the span {str(row.get('span_id'))[:40]}, which is not here.",
+                todo="Import the spans first.",
             )
         own = row.get("id") or hashed(json.dumps([span, trace, given, row.get("identifier")], sort_keys=True, default=str), 32)
         values = annotation_values(given)

@@ -76,7 +76,9 @@ def checked(columns: Mapping[str, str], header: Iterable[str]) -> dict[str, str]
     known = list(header)
     for ours, theirs in columns.items():
         if ours not in COLUMNS and not ours.startswith("metadata."):
-            raise InvalidInput(f"There is no column {ours[:60]!r} to map to.", todo=f"Columns are {', '.join(COLUMNS)} and metadata.NAME.")
+            raise InvalidInput(
+                f"There is no column {ours[:60]!r} to map to.", todo=f"Columns are {', '.join(COLUMNS)} and metadata.NAME."
+            )
         if theirs not in known:
             listed = ", ".join(known[:20])
             raise InvalidInput(f"The file has no column {theirs[:60]!r}.", why=f"It has {listed}.")
@@ -155,7 +157,8 @@ class TableReader:
         number = number_of(word.removesuffix("stars").removesuffix("star").strip())
         if number is None or not low <= number <= high:
             raise InvalidInput(
-                f"The rating {word[:40]!r} does not lie on the scale {low:g} to {high:g}.", todo="Say another with --scale LOW-HIGH."
+                f"The rating {word[:40]!r} does not lie on the scale {low:g} to {high:g}.",
+                todo="Say another with --scale LOW-HIGH.",
             )
         return {"kind": "float", "value": number, "minimum": low, "maximum": high}
 
