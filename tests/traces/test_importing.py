@@ -110,12 +110,20 @@ def test_equal_lines_are_each_a_trace_and_a_second_import_adds_none(load: Load, 
 
 def test_batch_requests_and_their_results_are_joined(load: Load, traces: Callable[[], list[Trace]], tmp_path: Path) -> None:
     asked = [
-        {"custom_id": f"r{n}", "method": "POST", "url": "/v1/chat/completions",
-         "body": {"model": "m", "messages": [{"role": "user", "content": f"Q{n}"}]}}
+        {
+            "custom_id": f"r{n}",
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": {"model": "m", "messages": [{"role": "user", "content": f"Q{n}"}]},
+        }
         for n in range(3)
-    ]  # fmt: skip
-    body = {"id": "x", "model": "m-2", "choices": [{"message": {"role": "assistant", "content": "A0"}}],
-            "usage": {"prompt_tokens": 3, "completion_tokens": 1}}  # fmt: skip
+    ]
+    body = {
+        "id": "x",
+        "model": "m-2",
+        "choices": [{"message": {"role": "assistant", "content": "A0"}}],
+        "usage": {"prompt_tokens": 3, "completion_tokens": 1},
+    }
     results = [
         {"id": "b0", "custom_id": "r0", "response": {"status_code": 200, "body": body}, "error": None},
         {"id": "b1", "custom_id": "r1", "response": None, "error": {"message": "too long"}},
@@ -197,29 +205,61 @@ def test_a_table_that_cannot_be_read_says_why(load: Load, content: str, columns:
 def test_names_of_columns_are_guessed_whatever_their_spelling() -> None:
     found = guess(["userId", "Prompt", "completion", "created_at", "Conversation-ID", "colour", "prompt_tokens"])
     assert found == {
-        "user": "userId", "input": "Prompt", "output": "completion", "time": "created_at", "session": "Conversation-ID",
+        "user": "userId",
+        "input": "Prompt",
+        "output": "completion",
+        "time": "created_at",
+        "session": "Conversation-ID",
         "input_tokens": "prompt_tokens",
-    }  # fmt: skip
+    }
 
 
 # --------------------------------------------------------------------------------------------------------------- Langfuse
 
 LANGFUSE_TRACE = {
-    "id": "0af7651916cd43dd8448eb211c80319c", "timestamp": "2026-05-01T10:00:00.000Z", "name": "support", "userId": "u-42",
-    "sessionId": "s-7", "environment": "production", "release": "v1", "version": None, "tags": ["refund"], "input": {"question": "Where?"},
-    "output": "On Monday.", "metadata": {"tier": "paid"}, "latency": 2.5, "observationCount": 1,
-}  # fmt: skip
+    "id": "0af7651916cd43dd8448eb211c80319c",
+    "timestamp": "2026-05-01T10:00:00.000Z",
+    "name": "support",
+    "userId": "u-42",
+    "sessionId": "s-7",
+    "environment": "production",
+    "release": "v1",
+    "version": None,
+    "tags": ["refund"],
+    "input": {"question": "Where?"},
+    "output": "On Monday.",
+    "metadata": {"tier": "paid"},
+    "latency": 2.5,
+    "observationCount": 1,
+}
 LANGFUSE_OBSERVATION = {
-    "id": "b7ad6b7169203331", "traceId": LANGFUSE_TRACE["id"], "type": "GENERATION", "name": "draft",
-    "startTime": "2026-05-01T10:00:01.000Z", "endTime": "2026-05-01T10:00:02.250Z",
-    "completionStartTime": "2026-05-01T10:00:01.420Z", "parentObservationId": None, "model": "m-1",
-    "input": [{"role": "user", "content": "Where?"}], "output": {"role": "assistant", "content": "On Monday."},
-    "usageDetails": {"input": 13, "output": 5}, "costDetails": {"total": 0.0005}, "level": "DEFAULT", "promptVersion": 3,
-}  # fmt: skip
+    "id": "b7ad6b7169203331",
+    "traceId": LANGFUSE_TRACE["id"],
+    "type": "GENERATION",
+    "name": "draft",
+    "startTime": "2026-05-01T10:00:01.000Z",
+    "endTime": "2026-05-01T10:00:02.250Z",
+    "completionStartTime": "2026-05-01T10:00:01.420Z",
+    "parentObservationId": None,
+    "model": "m-1",
+    "input": [{"role": "user", "content": "Where?"}],
+    "output": {"role": "assistant", "content": "On Monday."},
+    "usageDetails": {"input": 13, "output": 5},
+    "costDetails": {"total": 0.0005},
+    "level": "DEFAULT",
+    "promptVersion": 3,
+}
 LANGFUSE_SCORE = {
-    "id": "sc-1", "traceId": LANGFUSE_TRACE["id"], "name": "user-thumbs", "value": 1, "stringValue": "True", "dataType": "BOOLEAN",
-    "source": "API", "comment": "thanks", "timestamp": "2026-05-01T10:01:00.000Z",
-}  # fmt: skip
+    "id": "sc-1",
+    "traceId": LANGFUSE_TRACE["id"],
+    "name": "user-thumbs",
+    "value": 1,
+    "stringValue": "True",
+    "dataType": "BOOLEAN",
+    "source": "API",
+    "comment": "thanks",
+    "timestamp": "2026-05-01T10:01:00.000Z",
+}
 
 
 def _langfuse_files() -> dict[str, str]:
@@ -255,10 +295,19 @@ def test_a_langfuse_csv_has_json_in_its_cells_and_scores_in_its_columns(
     load: Load, traces: Callable[[], list[Trace]], said: Callable[[str], dict[str, Feedback]]
 ) -> None:
     row = {
-        **{name: "" if value is None else value if isinstance(value, str) else json.dumps(value) for name, value in LANGFUSE_TRACE.items()},
-        "observationCount": "0", "inputTokens": "13", "outputTokens": "5", "totalCost": "0.0005", "bookmarked": "false",
-        "correctness": "[0.5]", "tone": '["friendly"]', "unused": "",
-    }  # fmt: skip
+        **{
+            name: "" if value is None else value if isinstance(value, str) else json.dumps(value)
+            for name, value in LANGFUSE_TRACE.items()
+        },
+        "observationCount": "0",
+        "inputTokens": "13",
+        "outputTokens": "5",
+        "totalCost": "0.0005",
+        "bookmarked": "false",
+        "correctness": "[0.5]",
+        "tone": '["friendly"]',
+        "unused": "",
+    }
     file = io.StringIO()
     writer = csv.DictWriter(file, list(row))
     writer.writeheader()
@@ -289,30 +338,53 @@ def test_ids_that_are_no_opentelemetry_ids_are_hashed_alike_everywhere(
 TRACE_ID, ROOT, CALL = "ab" * 16, "11" * 8, "22" * 8
 PHOENIX_SPANS = [
     {
-        "name": "turn", "context": {"trace_id": TRACE_ID, "span_id": ROOT}, "span_kind": "CHAIN", "parent_id": None,
-        "start_time": "2026-07-24T18:30:44Z", "end_time": "2026-07-24T18:30:47.500Z", "status_code": "OK", "status_message": "",
-        "attributes": {"input.value": "Where?", "output.value": "On Monday.", "session.id": "s-1", "metadata": {"tier": "paid"},
-                       "trace.annotations.0.annotation.name": "frustration", "trace.annotations.0.annotation.label": "high",
-                       "trace.annotations.0.annotation.annotator_kind": "HUMAN"},
+        "name": "turn",
+        "context": {"trace_id": TRACE_ID, "span_id": ROOT},
+        "span_kind": "CHAIN",
+        "parent_id": None,
+        "start_time": "2026-07-24T18:30:44Z",
+        "end_time": "2026-07-24T18:30:47.500Z",
+        "status_code": "OK",
+        "status_message": "",
+        "attributes": {
+            "input.value": "Where?",
+            "output.value": "On Monday.",
+            "session.id": "s-1",
+            "metadata": {"tier": "paid"},
+            "trace.annotations.0.annotation.name": "frustration",
+            "trace.annotations.0.annotation.label": "high",
+            "trace.annotations.0.annotation.annotator_kind": "HUMAN",
+        },
         "events": [],
     },
     {
-        "name": "call", "context": {"trace_id": TRACE_ID, "span_id": CALL}, "span_kind": "LLM", "parent_id": ROOT,
-        "start_time": "2026-07-24T18:30:45Z", "end_time": "2026-07-24T18:30:46Z", "status_code": "ERROR", "status_message": "late",
+        "name": "call",
+        "context": {"trace_id": TRACE_ID, "span_id": CALL},
+        "span_kind": "LLM",
+        "parent_id": ROOT,
+        "start_time": "2026-07-24T18:30:45Z",
+        "end_time": "2026-07-24T18:30:46Z",
+        "status_code": "ERROR",
+        "status_message": "late",
         "attributes": {
             "llm": {
-                "model_name": "m-1", "token_count": {"prompt": 8, "completion": 3},
+                "model_name": "m-1",
+                "token_count": {"prompt": 8, "completion": 3},
                 "input_messages": [{"message": {"role": "user", "content": "Where?"}}],
                 "output_messages": [{"message.role": "assistant", "message.content": "On Monday."}],
             },
         },
         "events": [{"name": "exception", "timestamp": "2026-07-24T18:30:46Z", "attributes": {"exception.message": "late"}}],
     },
-]  # fmt: skip
+]
 PHOENIX_ANNOTATION = {
-    "id": "an-1", "span_id": CALL, "name": "hallucination", "annotator_kind": "LLM",
-    "result": {"score": 0.25, "label": "likely", "explanation": "unsupported"}, "created_at": "2026-07-25T08:00:00Z",
-}  # fmt: skip
+    "id": "an-1",
+    "span_id": CALL,
+    "name": "hallucination",
+    "annotator_kind": "LLM",
+    "result": {"score": 0.25, "label": "likely", "explanation": "unsupported"},
+    "created_at": "2026-07-25T08:00:00Z",
+}
 
 
 def _frame() -> list[dict[str, Any]]:
@@ -386,9 +458,12 @@ def test_phoenix_annotations_find_the_traces_of_their_spans(load: Load, said: Ca
 
 def test_otlp_in_protobufs_own_spelling_is_taken_too(load: Load, traces: Callable[[], list[Trace]]) -> None:
     span = {
-        "trace_id": "cd" * 16, "span_id": "33" * 8, "name": "n", "start_time_unix_nano": "1780000000000000000",
+        "trace_id": "cd" * 16,
+        "span_id": "33" * 8,
+        "name": "n",
+        "start_time_unix_nano": "1780000000000000000",
         "attributes": [{"key": "workbench.input", "value": {"string_value": "Hi"}}],
-    }  # fmt: skip
+    }
     assert load("p.json", json.dumps({"resource_spans": [{"scope_spans": [{"spans": [span]}]}]})).format == "otlp"
     assert traces()[0].input == "Hi"
 
@@ -436,10 +511,36 @@ values = st.recursive(
     max_leaves=6,
 )
 NAMES = [
-    "messages", "custom_id", "body", "response", "id", "traceId", "startTime", "timestamp", "name", "value", "dataType", "usage",
-    "context", "context.trace_id", "context.span_id", "attributes", "attributes.llm", "span_id", "result", "annotator_kind",
-    "start_time", "input", "output", "observations", "scores", "tags", "metadata", "rating", "tools",
-]  # fmt: skip
+    "messages",
+    "custom_id",
+    "body",
+    "response",
+    "id",
+    "traceId",
+    "startTime",
+    "timestamp",
+    "name",
+    "value",
+    "dataType",
+    "usage",
+    "context",
+    "context.trace_id",
+    "context.span_id",
+    "attributes",
+    "attributes.llm",
+    "span_id",
+    "result",
+    "annotator_kind",
+    "start_time",
+    "input",
+    "output",
+    "observations",
+    "scores",
+    "tags",
+    "metadata",
+    "rating",
+    "tools",
+]
 
 
 @given(st.sampled_from(FORMATS), st.dictionaries(st.sampled_from(NAMES), values, max_size=7) | values)
@@ -454,8 +555,17 @@ def test_no_record_of_any_format_does_worse_than_being_refused(format: str, valu
 
 def test_moments_in_any_usual_form_are_the_same() -> None:
     expected = 1_780_000_000_000_000_000
-    for given_form in (1_780_000_000, "1780000000", 1_780_000_000_000, 1.78e15, expected, "2026-05-28T20:26:40Z",
-                       "2026-05-28 20:26:40", "2026-05-28 22:26:40+02:00", "28.05.2026 20:26:40"):  # fmt: skip
+    for given_form in (
+        1_780_000_000,
+        "1780000000",
+        1_780_000_000_000,
+        1.78e15,
+        expected,
+        "2026-05-28T20:26:40Z",
+        "2026-05-28 20:26:40",
+        "2026-05-28 22:26:40+02:00",
+        "28.05.2026 20:26:40",
+    ):
         assert moment_ns(given_form) == expected
     with pytest.raises(InvalidInput):
         moment_ns("yesterday")

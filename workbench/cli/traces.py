@@ -12,8 +12,9 @@ from workbench.cli.progress import Progress
 from workbench.cli.where import parse_where
 from workbench.core.errors import InvalidInput
 from workbench.identity.service import local_administrator
-from workbench.traces import cli_views, queries
+from workbench.traces import cli_views, queries, remapping
 from workbench.traces.imports import FORMAT_WORDS, ImportReport, reader_for, recognise
+from workbench.traces.indexer import index_pending
 
 app = typer.Typer(help="Traces: import, list and show them.", no_args_is_help=True)
 
@@ -154,3 +155,21 @@ def rejected(home: Home = None, project: ProjectKey = None, as_json: AsJson = Fa
                 emit(row)
             else:
                 print(f"{row['received_at']}  {row['reason']}")
+
+
+@app.command("remap")
+def remap(home: Home = None, project: ProjectKey = None) -> None:
+    """Read stored traces again that were read with an older mapping, and wait until they are."""
+    services = open_home(home)
+    project_id = pick_project(services, project).id
+    services.traces.remap(local_administrator(), project_id)
+    with Progress("remap") as progress:
+        while index_pending(services.context, 400):
+            with services.context.database.session() as session:
+                found = remapping.state(session, project_id)
+            if found is not None:
+                progress(found.remap.looked_at - min(found.waiting, found.remap.looked_at), max(1, found.remap.total))
+    with services.context.database.session() as session:
+        found = remapping.state(session, project_id)
+    if found is not None:
+        print(f"{found.remap.touched:,} of {found.remap.looked_at:,} traces had an older mapping and were read again.")

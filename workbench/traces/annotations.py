@@ -1,7 +1,7 @@
 """OpenInference's annotations and evaluations: feedback that spans carry about themselves, or about a span they link to.
 
-An ended span cannot change; so feedback that comes later travels on a new span, its carrier, with one link to what was judged. The
-carrier's own trace is evaluation work: it is stored, and is no trace of the application.
+An ended span cannot change; so feedback that comes later travels on a new span, its carrier, with one link to what was
+judged. The carrier's own trace is evaluation work: it is stored, and is no trace of the application.
 
 Source: OpenInference specification, Annotations and Evaluations (scopes, inline and post-hoc feedback, single-result events).
 """
@@ -53,8 +53,14 @@ def annotation_values(given: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(score, int | float) and not isinstance(score, bool):
         low, high = min(0.0, float(score)), max(1.0, float(score))
         return {
-            "name": name, "kind": "float", "value": score, "minimum": low, "maximum": high, "comment": words, "source": "annotator",
-        }  # fmt: skip
+            "name": name,
+            "kind": "float",
+            "value": score,
+            "minimum": low,
+            "maximum": high,
+            "comment": words,
+            "source": "annotator",
+        }
     if not words:
         raise InvalidInput(f"The annotation {name[:60]!r} has neither score nor label nor explanation.")
     return {"name": name, "kind": "comment", "value": words, "source": "annotator"}

@@ -68,7 +68,8 @@ def assemble(
     """
     ordered = sorted(spans, key=lambda span: (span.started_ns, span.ended_ns, span.span_id))
     read = {
-        span.span_id: facts(span.name, span.attributes, span.events, span.resource, own and own.dialect) for span in ordered
+        span.span_id: facts(span.name, span.attributes, span.events, span.resource, own.dialect if own else None)
+        for span in ordered
     }
     root = _root(ordered)
     started = min(span.started_ns for span in ordered)

@@ -1,4 +1,7 @@
-"""What comes in and how much of it our tables read, counted while traces are assembled: each span once, names only, no values."""
+"""What comes in and how much of it our tables read, counted while traces are assembled.
+
+Each span counts once, and of attributes only names are kept, never values.
+"""
 
 import re
 from collections import Counter
@@ -92,8 +95,13 @@ def count(session: Session, context: Context, found: Mapping[Key, Sequence[Store
 
 
 def _write(
-    session: Session, context: Context, intake: Counter[Any], unmapped: Counter[Any], latest: dict[Any, datetime], examples: dict[Any, str]
-) -> None:  # fmt: skip
+    session: Session,
+    context: Context,
+    intake: Counter[Any],
+    unmapped: Counter[Any],
+    latest: dict[Any, datetime],
+    examples: dict[Any, str],
+) -> None:
     connection = session.connection()
     if intake:
         statement = insert(context, SpanIntake)
@@ -125,10 +133,16 @@ def _write(
             row = rows.setdefault(
                 place,
                 {
-                    "project_id": place[0], "dialect": place[1], "scope": place[2], "name": place[3], "count": 0,
-                    "first_at": latest[key], "last_at": latest[key], "example_trace_id": examples[key],
+                    "project_id": place[0],
+                    "dialect": place[1],
+                    "scope": place[2],
+                    "name": place[3],
+                    "count": 0,
+                    "first_at": latest[key],
+                    "last_at": latest[key],
+                    "example_trace_id": examples[key],
                 },
-            )  # fmt: skip
+            )
             row["count"] += number
             row["last_at"] = max(row["last_at"], latest[key])
         connection.execute(statement, list(rows.values()))

@@ -15,7 +15,7 @@ from workbench.traces.importers import langfuse, phoenix
 from workbench.traces.importers.building import Piece
 from workbench.traces.importers.chat import ChatReader
 from workbench.traces.importers.records import container_of, records
-from workbench.traces.importers.tabular import Mapping_, TableReader
+from workbench.traces.importers.tabular import Table, TableReader
 from workbench.traces.otlp import Decoded, decode_json
 
 FORMATS = ("otlp", "chat", "csv", "langfuse", "phoenix")
@@ -108,7 +108,7 @@ def reader_for(
         case "chat":
             return ChatReader()
         case "csv":
-            return TableReader(Mapping_(dict(columns or {}), scale))
+            return TableReader(Table(dict(columns or {}), scale))
         case "langfuse":
             return langfuse.LangfuseReader()
         case "phoenix":
@@ -127,7 +127,7 @@ def recognise(path: Path) -> str:
         raise NotFound(f"There is no file {path}.")
     if not path.stat().st_size:
         raise InvalidInput(f"{path.name} is empty.")
-    container = _container(path)
+    container = container_for(path)
     first_problem = ""
     for record in records(path, container):
         if record.number > 1000:
@@ -142,7 +142,8 @@ def recognise(path: Path) -> str:
     raise InvalidInput(f"Nothing in {path.name} could be read.", why=first_problem or "It has no rows.")
 
 
-def _container(path: Path) -> str:
+def container_for(path: Path) -> str:
+    """How a file holds its records; see records.container_of."""
     container = container_of(path)
     return "json" if container == "csv" and path.suffix.lower() in (".json", ".jsonl", ".ndjson") else container
 
@@ -205,7 +206,7 @@ def import_file(
         if progress is not None:
             progress(min(read, total), total)
 
-    for record in records(path, _container(path)):
+    for record in records(path, container_for(path)):
         read = record.position
         if record.error:
             report.refuse(record.number, record.error)
@@ -251,7 +252,7 @@ def latest_moment(paths: list[Path]) -> datetime | None:
     """The latest span end in these files of OTLP; unreadable lines are passed over."""
     latest, reader = 0, OtlpReader()
     for path in paths:
-        for record in records(path, _container(path)):
+        for record in records(path, container_for(path)):
             try:
                 decoded = Decoded() if record.error else reader.read(record.number, record.value).decoded
             except WorkbenchError:

@@ -1,6 +1,7 @@
 """Reading stored spans again after a mapping changed: in the background, in batches, from where it was when a process dies."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import func, update
 from sqlmodel import Session, col, select
@@ -64,7 +65,7 @@ def go_on(context: Context, limit: int = 200) -> int:
         rows = (
             session.connection()
             .execute(
-                select(shown.id, shown.trace_id, _older(version))  # type: ignore[call-overload]
+                select(shown.id, shown.trace_id, _older(version))
                 .where(shown.project_id == remap.project_id, shown.id > remap.after_id)
                 .order_by(shown.id)
                 .limit(limit)
@@ -74,7 +75,7 @@ def go_on(context: Context, limit: int = 200) -> int:
         old = {row[1] for row in rows if row[2]}
         touch(session, context, remap.project_id, old)
         kept = table(Remap)
-        changes = {"looked_at": remap.looked_at + len(rows), "touched": remap.touched + len(old)}
+        changes: dict[str, Any] = {"looked_at": remap.looked_at + len(rows), "touched": remap.touched + len(old)}
         changes |= {"after_id": rows[-1][0]} if rows else {"done_at": now()}
         session.connection().execute(update(kept).where(kept.c.id == remap.id).values(**changes))
         return max(1, len(rows))
@@ -85,6 +86,6 @@ def _own_version(session: Session, project_id: str) -> int:
     return found.version if found else 0
 
 
-def _older(own_version: int):  # type: ignore[no-untyped-def]
+def _older(own_version: int) -> Any:
     shown = table(Trace).c
     return (shown.mapping_version != MAPPING_VERSION) | (shown.project_mapping != own_version)

@@ -20,6 +20,7 @@ from workbench.traces import own_mapping
 from workbench.traces.answers import LoggedAnswer, spans_of_answer
 from workbench.traces.dialects import MAPPING_VERSION
 from workbench.traces.feedback import feedback_row
+from workbench.traces.import_runs import ImportRun, begin
 from workbench.traces.imports import ImportReport, Reader, import_file, reader_for, recognise
 from workbench.traces.indexer import assemble_pending, index_all, index_texts
 from workbench.traces.models import Feedback, ProjectMapping, Remap, Span, Trace, TraceTag
@@ -163,6 +164,29 @@ class TraceService(Service):
         if not dry_run:
             index_all(self.context)
         return report
+
+    def begin_import(
+        self,
+        actor: Actor,
+        project_id: str,
+        path: Path,
+        name: str,
+        *,
+        format: str,
+        columns: Mapping[str, str] | None = None,
+        scale: tuple[float, float] = (1.0, 5.0),
+    ) -> ImportRun:
+        """Import a file on a thread of this process; the file is removed at the end. See `import_file`.
+
+        Raises:
+            NotAllowed: the actor may not ingest into this project.
+        """
+        self.context.authorizer.require(actor, Permission.INGEST_TRACES, project_id)
+
+        def work(progress: Callable[[int, int], None]) -> ImportReport:
+            return self.import_file(actor, project_id, path, format=format, columns=columns, scale=scale, progress=progress)
+
+        return begin(self.context, ImportRun(project_id, actor.id, name), path, work)
 
     def _say(self, actor: Actor, project_id: str, signals: list[dict[str, Any]]) -> None:
         """Feedback of an imported file; what is there already is left alone."""

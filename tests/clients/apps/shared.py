@@ -2,6 +2,7 @@
 
 import json
 import os
+import sys
 from typing import Any
 
 from openai import OpenAI
@@ -43,7 +44,7 @@ def client() -> OpenAI:
 
 def tell(trace_id: int | str) -> None:
     """Say which trace was made."""
-    print(json.dumps(trace_id if isinstance(trace_id, str) else f"{trace_id:032x}"))
+    sys.stdout.write(json.dumps(trace_id if isinstance(trace_id, str) else f"{trace_id:032x}") + "\n")
 
 
 def asks_with_a_tool(openai: OpenAI, question: str) -> str:

@@ -1,7 +1,7 @@
 """Chat logs in OpenAI's shapes: `{"messages": […]}` a line, or the request and result files of a batch.
 
-One line is one trace: its last turn, with what was said before as the model saw it. Within the turn each answer of the model is a
-span, so that the tools it asked for and what they said are seen.
+One line is one trace: its last turn, with what was said before as the model saw it. Within the turn each answer of the model
+is a span, so that the tools it asked for and what they said are seen.
 """
 
 from collections.abc import Mapping

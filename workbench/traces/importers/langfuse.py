@@ -1,10 +1,10 @@
 """Langfuse exports: traces, observations and scores, as its pages (CSV, JSON, JSONL) and its public API give them.
 
-A trace row becomes a root span, an observation a span below it, a score feedback. Exports flatten scores into a column a name, whose
-cells are lists.
+A trace row becomes a root span, an observation a span below it, a score feedback. Exports flatten scores into a column a name,
+whose cells are lists.
 
-Source: Langfuse's batch exports of the tables Traces and Observations, `GET /api/public/traces`, `/observations`, `/v2/observations`,
-`/scores`, and the JSON that the page of one trace or session downloads.
+Source: Langfuse's batch exports of the tables Traces and Observations, `GET /api/public/traces`, `/observations`,
+`/v2/observations`, `/scores`, and the JSON that the page of one trace or session downloads.
 """
 
 import json

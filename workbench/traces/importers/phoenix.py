@@ -1,8 +1,8 @@
 """Phoenix exports: its spans as JSON lines, a JSON array, CSV or Parquet, and annotations beside or within them.
 
-Three shapes: spans as its REST API and its download button write them (`context`, `attributes` as an object), data frames with a
-column an attribute (`context.trace_id`, `attributes.llm.input_messages`), and annotations (`span_id`, `result`). Attributes are
-written back into OpenInference's flat names, which the dialect's table reads; evaluations become its `annotations.N.annotation.…`.
+Three shapes: spans as its REST API and its download button write them (`context`, `attributes` as an object), data frames with
+a column an attribute (`context.trace_id`, `attributes.llm.input_messages`), and annotations (`span_id`, `result`). Attributes
+are written back into OpenInference's flat names, which the dialect's table reads; evaluations become `annotations.N.annotation.…`.
 
 Source: Phoenix's client (`get_spans_dataframe`, `get_span_annotations_dataframe`) and `GET /v1/projects/…/spans`.
 """
@@ -102,12 +102,19 @@ class PhoenixReader:
         status = str(row.get("status_code") or "").lower()
         piece.decoded.spans.append(
             span_of(
-                trace_id=trace_id, span_id=span_id, source_id=source_of(piece.decoded, "phoenix"), name=str(row.get("name") or ""),
-                parent=span_id_of(parent) if said(parent) else None, started_ns=started, ended_ns=moment_ns(row.get("end_time")),
-                attributes=attributes, error=str(row.get("status_message") or "") if status == "error" else None,
-                status="ok" if status == "ok" else "unset", events=list(_events(row.get("events"))),
+                trace_id=trace_id,
+                span_id=span_id,
+                source_id=source_of(piece.decoded, "phoenix"),
+                name=str(row.get("name") or ""),
+                parent=span_id_of(parent) if said(parent) else None,
+                started_ns=started,
+                ended_ns=moment_ns(row.get("end_time")),
+                attributes=attributes,
+                error=str(row.get("status_message") or "") if status == "error" else None,
+                status="ok" if status == "ok" else "unset",
+                events=list(_events(row.get("events"))),
             )
-        )  # fmt: skip
+        )
         if len(self._traces) < 1_000_000:
             self._traces[span_id] = trace_id
 

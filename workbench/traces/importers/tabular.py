@@ -47,7 +47,7 @@ _WORDS = re.compile(r"[^\w]+|_+")
 
 
 @dataclass(frozen=True)
-class Mapping_:
+class Table:
     """Which of the table's columns is which of ours."""
 
     columns: Mapping[str, str] = field(default_factory=dict)
@@ -94,7 +94,7 @@ def checked(columns: Mapping[str, str], header: Iterable[str]) -> dict[str, str]
 class TableReader:
     """Reads the rows of one table."""
 
-    def __init__(self, mapping: Mapping_ | None = None) -> None:
+    def __init__(self, mapping: Table | None = None) -> None:
         self._given = mapping
         self._columns: dict[str, str] | None = None
         self._same = Occurrences()
