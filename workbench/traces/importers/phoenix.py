@@ -2,7 +2,8 @@
 
 Three shapes: spans as its REST API and its download button write them (`context`, `attributes` as an object), data frames with
 a column an attribute (`context.trace_id`, `attributes.llm.input_messages`), and annotations (`span_id`, `result`). Attributes
-are written back into OpenInference's flat names, which the dialect's table reads; evaluations become `annotations.N.annotation.…`.
+are written back into OpenInference's flat names, which the dialect's table reads; evaluations become
+`annotations.N.annotation.…`.
 
 Source: Phoenix's client (`get_spans_dataframe`, `get_span_annotations_dataframe`) and `GET /v1/projects/…/spans`.
 """
