@@ -2,11 +2,13 @@
 
 import json
 from collections import defaultdict
+from datetime import timedelta
 
 import plotly.graph_objects as go
 import streamlit as st
 
 from workbench.core.actors import Permission
+from workbench.core.clock import now
 from workbench.core.ids import new_id
 from workbench.traces import coverage, own_mapping, queries, remapping
 from workbench.traces.models import UnmappedAttribute
@@ -63,8 +65,12 @@ def _days(days: list[tuple[str, str, int]]) -> None:
             marker_color=_COLOURS[place % len(_COLOURS)],
         )
         made.add_trace(bar)
+    today = now().date()
+    first, last = (today - timedelta(days=_DAYS)).isoformat(), (today + timedelta(days=1)).isoformat()
     made.update_layout(
-        barmode="stack", showlegend=True, xaxis={"type": "date", "dtick": 86_400_000 * 7, "tickformat": "%-d %b"}
+        barmode="stack",
+        showlegend=True,
+        xaxis={"type": "date", "range": [first, last], "dtick": 86_400_000 * 7, "tickformat": "%-d %b"},
     )
     charts.show(made, key="coverage_days")
     st.caption(f"By day of arrival (UTC), the last {_DAYS} days, by convention. Counted when a span is first read.")
@@ -108,7 +114,11 @@ def _unmapped(visit: Visit, unmapped: list[UnmappedAttribute], anything: bool) -
         rows,
         hide_index=True,
         key="coverage_unmapped",
-        column_config={"Example": st.column_config.LinkColumn("Example", display_text="open")},
+        column_config={
+            "First seen": st.column_config.DatetimeColumn(format="D MMM YYYY HH:mm"),
+            "Last seen": st.column_config.DatetimeColumn(format="D MMM YYYY HH:mm"),
+            "Example": st.column_config.LinkColumn("Example", display_text="open"),
+        },
     )
     _own_mapping(visit, [row.name for row in unmapped])
 

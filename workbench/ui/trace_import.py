@@ -221,7 +221,8 @@ def _reported(name: str, report: ImportReport) -> None:
 
 def _bad(found: list[tuple[int, str]]) -> None:
     if found:
-        st.dataframe([{"Line": number, "Why": why} for number, why in found], hide_index=True)
+        narrow = {"Line": st.column_config.NumberColumn(width="small", format="%d")}
+        st.dataframe([{"Line": number, "Why": why} for number, why in found], hide_index=True, column_config=narrow)
 
 
 def _as_csv(found: list[tuple[int, str]]) -> str:

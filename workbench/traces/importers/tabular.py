@@ -158,7 +158,7 @@ class TableReader:
         if number is None or not low <= number <= high:
             raise InvalidInput(
                 f"The rating {word[:40]!r} does not lie on the scale {low:g} to {high:g}.",
-                todo="Say another with --scale LOW-HIGH.",
+                todo="Say which scale it is (`--scale LOW-HIGH`, or on the import page).",
             )
         return {"kind": "float", "value": number, "minimum": low, "maximum": high}
 
