@@ -94,6 +94,8 @@ def feedback_carried(project_id: str, trace_id: str, spans: Sequence[StoredSpan]
 
 def judged_by(span: StoredSpan, trace_id: str) -> tuple[str, str] | None:
     """Trace and span that this span judges by its one link to another span; None where it judges none."""
+    if not span.links:
+        return None
     targets = {(str(link.get("trace_id")), str(link.get("span_id"))) for link in span.links}
     targets.discard((trace_id, span.span_id))
     if len(targets) != 1 or not carries(span):
@@ -103,13 +105,15 @@ def judged_by(span: StoredSpan, trace_id: str) -> tuple[str, str] | None:
 
 def carries(span: StoredSpan) -> bool:
     """Whether feedback travels on this span."""
-    if any(name.startswith(prefix) for name in span.attributes for _, prefix, _ in _FORMS):
+    if any(name.startswith(PREFIXES) for name in span.attributes):
         return True
     return any(event["name"] in EVENTS for event in span.events)
 
 
 def is_evaluation(trace_id: str, spans: Sequence[StoredSpan]) -> bool:
     """Whether a trace is nothing but evaluation of others: all its topmost spans judge a span of another trace."""
+    if not any(span.links for span in spans):
+        return False
     known = {span.span_id for span in spans}
     tops = [span for span in spans if span.parent_span_id not in known]
     targets = [judged_by(span, trace_id) for span in tops]
@@ -126,6 +130,8 @@ def _carried(span: StoredSpan) -> Iterator[tuple[str, dict[str, Any], str | None
     for number, event in enumerate(span.events):
         if event["name"] in EVENTS:
             yield "span", event_values(span, event), str(number)
+    if not any(name.startswith(PREFIXES) for name in span.attributes):
+        return
     seen: set[tuple[Any, ...]] = set()
     for scope, prefix, singular in _FORMS:
         listed = family(span.attributes, prefix)
