@@ -2,12 +2,17 @@
 
 import streamlit as st
 
-from workbench.ui import guard, trace_acts, trace_browse, trace_detail
+from workbench.ui import guard, trace_acts, trace_browse, trace_coverage, trace_detail, trace_import
 
 visit = guard.visit()
 trace_acts.say_done()
 opened = st.query_params.get("trace")
+view = st.query_params.get("view")
 if opened:
     trace_detail.show(visit, opened)
+elif view == trace_import.VIEW:
+    trace_import.show(visit)
+elif view == trace_coverage.VIEW:
+    trace_coverage.show(visit)
 else:
     trace_browse.show(visit)

@@ -14,7 +14,7 @@ from workbench.bootstrap import Services, bootstrap
 from workbench.core.clock import now
 from workbench.core.settings import Settings
 from workbench.identity.service import local_administrator
-from workbench.traces import queries
+from workbench.traces import coverage, queries, remapping
 from workbench.traces.cli_views import trace_as_json
 from workbench.traces.indexer import index_all
 from workbench.traces.queries import SORTS, TraceFilter
@@ -77,3 +77,30 @@ def test_traces_are_taken_found_and_read_on_postgresql(services: Services) -> No
         assert sum(count for _, count, _ in queries.counts_by_day(session, project.id, days=2)) == 6
         assert len(trace_as_json(session, project.id, trace_id)["spans"]) == 3
         assert len(queries.rejected_spans(session, project.id)) == 2
+
+
+def test_coverage_mapping_and_linked_evaluations_on_postgresql(services: Services) -> None:
+    admin = local_administrator()
+    project = services.identity.add_project(admin, key="bank", name="Bank")
+    odd, judged, judging = (secrets.token_hex(16) for _ in range(3))
+    for _ in range(2):
+        services.traces.ingest_otlp(admin, project.id, request(span({"acme.says": "Hello?"}, trace_id=odd, span_id="12" * 8)))
+        index_all(services.context)
+    evaluation = span({"evaluations.0.evaluation.name": "tone", "evaluations.0.evaluation.score": 0.5}, trace_id=judging)
+    evaluation["links"] = [{"traceId": judged, "spanId": "11" * 8}]
+    services.traces.ingest_otlp(admin, project.id, request(evaluation, *turn(judged, "q", "a")))
+    index_all(services.context)
+    with services.context.reading(admin, project.id) as session:
+        (row,) = coverage.unmapped_attributes(session, project.id)
+        assert (row.name, row.count, row.example_trace_id) == ("acme.says", 1, odd)
+        assert sum(spans for _, _, spans in coverage.spans_by_day(session, project.id)) == 5
+        assert [one.sender for one in coverage.senders(session, project.id)][:1] == ["app"]
+        assert queries.count_traces(session, project.id) == 2
+        assert queries.get_trace(session, project.id, judged).feedback_count == 1
+    services.traces.map_attributes(admin, project.id, {"input": ["acme.says"]})
+    index_all(services.context)
+    with services.context.reading(admin, project.id) as session:
+        assert queries.get_trace(session, project.id, odd).input == "Hello?"
+        found = remapping.state(session, project.id)
+        assert found is not None
+        assert (found.is_running, found.remap.touched) == (False, 2)

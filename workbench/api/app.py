@@ -7,7 +7,7 @@ from anyio import to_thread
 from fastapi import FastAPI
 
 from workbench import __version__
-from workbench.api import feedback, gateway, health, triage
+from workbench.api import feedback, gateway, health, langfuse, triage
 from workbench.api.background import Background
 from workbench.api.errors import add_handlers
 from workbench.api.middleware import BodyLimit, RequestId
@@ -43,6 +43,7 @@ def create_app(services: Services) -> FastAPI:
     background.is_busy = lambda: receiver.is_busy
     app.include_router(receiver.router())
     app.include_router(feedback.router)
+    app.include_router(langfuse.router)
     app.include_router(health.router)
     app.include_router(gateway.router)
     app.include_router(triage.router)

@@ -62,6 +62,8 @@ PHRASES: dict[str, str] = {
     "releases.signature_refused": "gave a wrong password when signing {subject}",
     "releases.withdrawn": "withdrew {subject}",
     "traces.ingested": "delivered traces to {subject}",
+    "traces.mapping_changed": "changed the mapping of trace attributes",
+    "traces.remap_asked": "had stored traces read again",
 }
 """What an actor did, for the types that read better with words of their own. `{subject}` stands for the thing."""
 

@@ -1,38 +1,104 @@
 """`workbench traces`."""
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from workbench.cli.common import AsJson, Home, ProjectKey, emit, open_home, pick_project
+from workbench.cli.progress import Progress
 from workbench.cli.where import parse_where
 from workbench.core.errors import InvalidInput
 from workbench.identity.service import local_administrator
-from workbench.traces import cli_views, queries
+from workbench.traces import cli_views, queries, remapping
+from workbench.traces.imports import FORMAT_WORDS, ImportReport, reader_for, recognise
+from workbench.traces.indexer import index_pending
 
 app = typer.Typer(help="Traces: import, list and show them.", no_args_is_help=True)
 
 
 @app.command("import")
 def import_(
-    files: Annotated[list[Path], typer.Argument(help="OTLP JSON or JSONL files.", exists=True, dir_okay=False)],
+    files: Annotated[list[Path], typer.Argument(help="Files, one or several of one format.", exists=True, dir_okay=False)],
     home: Home = None,
     project: ProjectKey = None,
+    format: Annotated[
+        str, typer.Option(help="auto, otlp, chat, csv, langfuse or phoenix; auto looks at the content.")
+    ] = "auto",
+    map_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", help="Of a table: our column = its column, such as input=question; repeat. Guessed when left out."
+        ),
+    ] = None,
+    scale: Annotated[str, typer.Option(help="Of a table: lowest and highest rating.")] = "1-5",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only read, and say what would be imported.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Import traces from files. A bad line is reported by its number; the rest goes in."""
+    """Import traces from files. A bad line is reported by its number; the rest goes in, and importing again adds nothing."""
     services = open_home(home)
     project_id = pick_project(services, project).id
-    failed = False
-    for path in files:
-        report = services.traces.import_file(local_administrator(), project_id, path, progress=_progress)
-        print(f"{path.name}: {report.traces:,} traces, {report.new:,} new spans of {report.spans:,}")
+    columns, rated = _pairs(map_ or []), _scale(scale)
+    failed, reader, read_as = False, None, ""
+    for place, path in enumerate(files):
+        found = recognise(path) if format == "auto" else format
+        if found != read_as or found == "csv":  # chat requests and their results, spans and annotations: one reader
+            reader = reader_for(found, columns=columns, scale=rated, find_trace=services.traces.trace_finder(project_id))
+            read_as = found
+        last = place == len(files) - 1 or found == "csv"
+        with Progress(path.name) as progress:
+            report = services.traces.import_file(
+                local_administrator(),
+                project_id,
+                path,
+                format=found,
+                reader=reader,
+                last=last,
+                dry_run=dry_run,
+                progress=progress,
+            )
+        if as_json:
+            emit({"file": path.name, **asdict(report), "dry_run": dry_run})
+        else:
+            print(_summary(path, report, dry_run))
         for line, why in report.bad_lines + report.rejected:
             print(f"{path.name}, line {line}: {why}", file=sys.stderr)
             failed = True
+        if report.unnamed:
+            print(f"{path.name}: and {report.unnamed:,} more lines.", file=sys.stderr)
     if failed:
         raise InvalidInput("Some lines were not imported; they are named above, and the others are in.")
+
+
+def _summary(path: Path, report: ImportReport, dry_run: bool) -> str:
+    words = f"{path.name} ({FORMAT_WORDS.get(report.format, report.format)}): {report.traces:,} traces, "
+    words += f"{report.spans:,} spans" if dry_run else f"{report.new:,} new spans of {report.spans:,}"
+    words += f", {report.feedback:,} feedback" if report.feedback else ""
+    return words + (" would be imported" if dry_run else "")
+
+
+def _pairs(given: list[str]) -> dict[str, str]:
+    pairs = {}
+    for one in given:
+        ours, equals, theirs = one.partition("=")
+        if not equals or not ours.strip() or not theirs.strip():
+            raise typer.BadParameter(f"--map takes OURS=THEIRS, not {one!r}.")
+        pairs[ours.strip()] = theirs.strip()
+    return pairs
+
+
+def _scale(given: str) -> tuple[float, float]:
+    low, dash, high = given.partition("-")
+    try:
+        found = float(low), float(high)
+    except ValueError:
+        dash = ""
+        found = 0.0, 0.0
+    if not dash or found[0] >= found[1]:
+        raise typer.BadParameter(f"--scale takes LOW-HIGH, such as 1-5, not {given!r}.")
+    return found
 
 
 @app.command("list")
@@ -91,6 +157,19 @@ def rejected(home: Home = None, project: ProjectKey = None, as_json: AsJson = Fa
                 print(f"{row['received_at']}  {row['reason']}")
 
 
-def _progress(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        typer.echo(f"\r{100 * done // max(total, 1)} %", err=True, nl=done >= total)
+@app.command("remap")
+def remap(home: Home = None, project: ProjectKey = None) -> None:
+    """Read stored traces again that were read with an older mapping, and wait until they are."""
+    services = open_home(home)
+    project_id = pick_project(services, project).id
+    services.traces.remap(local_administrator(), project_id)
+    with Progress("remap") as progress:
+        while index_pending(services.context, 400):
+            with services.context.database.session() as session:
+                found = remapping.state(session, project_id)
+            if found is not None:
+                progress(found.remap.looked_at - min(found.waiting, found.remap.looked_at), max(1, found.remap.total))
+    with services.context.database.session() as session:
+        found = remapping.state(session, project_id)
+    if found is not None:
+        print(f"{found.remap.touched:,} of {found.remap.looked_at:,} traces had an older mapping and were read again.")

@@ -10,7 +10,8 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     R.EXPERT: frozenset({P.READ_PROJECT, P.ANNOTATE, P.ADJUDICATE, P.TAG_TRACES, P.EDIT_KNOWLEDGE, P.CERTIFY_KNOWLEDGE}),
     R.ENGINEER: frozenset(
         {
-            P.READ_PROJECT, P.TAG_TRACES, P.EXPORT_TRACES, P.MANAGE_QUEUES, P.EDIT_KNOWLEDGE, P.EDIT_PROMPTS, P.BUILD_DATASETS,
+            P.READ_PROJECT, P.TAG_TRACES, P.EXPORT_TRACES, P.MAP_TRACES, P.MANAGE_QUEUES, P.EDIT_KNOWLEDGE, P.EDIT_PROMPTS,
+            P.BUILD_DATASETS,
             P.EDIT_GOLDEN, P.TUNE, P.COMPARE, P.PROPOSE_RELEASE, P.CANCEL_JOBS,
         }
     ),
@@ -20,7 +21,7 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
     R.ADMIN: frozenset(
         {
             P.READ_PROJECT, P.READ_AUDIT, P.MANAGE_PEOPLE, P.MANAGE_KEYS, P.MANAGE_PROJECTS, P.MANAGE_QUEUES, P.CANCEL_JOBS,
-            P.INGEST_TRACES,
+            P.INGEST_TRACES, P.SEND_FEEDBACK, P.MAP_TRACES,
         }
     ),
 }  # fmt: skip
@@ -46,6 +47,8 @@ _IN_WORDS: dict[Permission, str] = {
     P.READ_AUDIT: "read the audit ledger",
     P.MANAGE_PEOPLE: "manage people",
     P.MANAGE_KEYS: "manage API keys",
+    P.INGEST_TRACES: "send or import traces",
+    P.MAP_TRACES: "map attributes of traces",
     P.MANAGE_QUEUES: "manage annotation queues",
     P.READ_PROJECT: "see this project",
 }

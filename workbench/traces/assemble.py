@@ -1,18 +1,22 @@
 """A trace from its spans, in whatever order they came; assembling again with more spans gives the fuller trace."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from workbench.traces.dialects import MAPPING_VERSION, SpanKind
 from workbench.traces.extract import Facts, facts
 from workbench.traces.languages import recognize
-from workbench.traces.messages import Message, answer_of, as_text, question_of
+from workbench.traces.messages import Message, answer_of, as_text, parsed, question_of
 from workbench.traces.models import Feedback
+from workbench.traces.own_mapping import OwnMapping
 
 PREVIEW = 240
 """Characters of input and output that lists show."""
+
+_ASIDE = (SpanKind.TOOL, SpanKind.RETRIEVER, SpanKind.EMBEDDING)
+"""Spans whose input and output are not what the conversation said."""
 
 _SAID_ONCE = (
     "session_id",
@@ -43,18 +47,30 @@ class StoredSpan:
     attributes: dict[str, Any]
     events: list[dict[str, Any]]
     resource: dict[str, Any]
+    links: list[dict[str, Any]] = field(default_factory=list)
+    scope: str = ""
+    """Name of the instrumentation that made it."""
+    id: int = 0
+    """Order of arrival."""
+    received_at: datetime | None = None
 
 
-def assemble(spans: Sequence[StoredSpan], feedback: Iterable[Feedback], tags: Iterable[str]) -> dict[str, Any]:
+def assemble(
+    spans: Sequence[StoredSpan], feedback: Iterable[Feedback], tags: Iterable[str], own: OwnMapping | None = None
+) -> dict[str, Any]:
     """The columns of a Trace.
 
     Args:
         spans: at least one, all of one trace.
         feedback: everything said about this trace.
         tags: words that people put on it.
+        own: the project's own mapping, where it has one.
     """
     ordered = sorted(spans, key=lambda span: (span.started_ns, span.ended_ns, span.span_id))
-    read = {span.span_id: facts(span.name, span.attributes, span.events, span.resource) for span in ordered}
+    read = {
+        span.span_id: facts(span.name, span.attributes, span.events, span.resource, own.dialect if own else None)
+        for span in ordered
+    }
     root = _root(ordered)
     started = min(span.started_ns for span in ordered)
     ended = max(span.ended_ns for span in ordered)
@@ -66,6 +82,8 @@ def assemble(spans: Sequence[StoredSpan], feedback: Iterable[Feedback], tags: It
         "span_count": len(ordered),
         "error_count": sum(span.status == "error" for span in ordered),
         "mapping_version": MAPPING_VERSION,
+        "project_mapping": own.version if own else 0,
+        "counted_span_id": max(span.id for span in ordered),
         "indexed": False,
         **{column: _first(read, outward, column) for column in _SAID_ONCE},
     }
@@ -147,6 +165,7 @@ def _conversation(ordered: Sequence[StoredSpan], read: dict[str, Facts], root: S
     calls = [span for span in ordered if read[span.span_id].kind is SpanKind.LLM] or [
         span for span in ordered if {"messages_in", "messages_out"} & read[span.span_id].columns.keys()
     ]
+    calls = _outermost(calls, ordered, read)
     asked: list[Message] = []
     said: list[Message] = []
     for span in calls:  # the last call that said something carries the whole turn
@@ -158,6 +177,10 @@ def _conversation(ordered: Sequence[StoredSpan], read: dict[str, Facts], root: S
     top = read[root.span_id].columns
     question = _said(top, ("trace_input", "input"), question_of)
     answer = _said(top, ("trace_output", "output"), answer_of)
+    stated = [span for span in ordered if "workbench.input" in span.attributes and read[span.span_id].kind not in _ASIDE]
+    if not question and stated:  # our own attributes say what was asked, on whichever span: a gateway below the caller's root
+        question = _said(read[stated[0].span_id].columns, ("input",), question_of)
+        answer = answer or _said(read[stated[0].span_id].columns, ("output",), answer_of)
     if not question and "messages_in" in top:
         question = question_of(top["messages_in"])
     if not answer and "messages_out" in top:
@@ -175,6 +198,24 @@ def _conversation(ordered: Sequence[StoredSpan], read: dict[str, Facts], root: S
     }
 
 
+def _outermost(calls: list[StoredSpan], ordered: Sequence[StoredSpan], read: dict[str, Facts]) -> list[StoredSpan]:
+    """Calls that are not the inside of another: behind a gateway, what its model was given is not what the user asked."""
+    parents = {span.span_id: span.parent_span_id for span in ordered}
+    telling = {span.span_id for span in calls if {"messages_out", "completion"} & read[span.span_id].columns.keys()}
+
+    def inside(span: StoredSpan) -> bool:
+        seen = {span.span_id}
+        above = span.parent_span_id
+        while above is not None and above not in seen:
+            if above in telling:
+                return True
+            seen.add(above)
+            above = parents.get(above)
+        return False
+
+    return [span for span in calls if not inside(span)] if len(calls) > 1 else calls
+
+
 def _system(columns: dict[str, Any]) -> list[Message]:
     system: list[Message] = columns.get("system", [])
     return [{**message, "role": "system"} for message in system]
@@ -190,8 +231,7 @@ def _said(columns: dict[str, Any], names: tuple[str, ...], reader: Any) -> str:
 
 
 def _said_by(spans: Iterable[StoredSpan], read: dict[str, Facts], name: str, reader: Any) -> str:
-    aside = (SpanKind.TOOL, SpanKind.RETRIEVER, SpanKind.EMBEDDING)
-    preferred = sorted(spans, key=lambda span: read[span.span_id].kind in aside)
+    preferred = sorted(spans, key=lambda span: read[span.span_id].kind in _ASIDE)
     for span in preferred:
         text = _said(read[span.span_id].columns, (name,), reader)
         if text:
@@ -223,8 +263,8 @@ def _tool_calls(ordered: Sequence[StoredSpan], read: dict[str, Facts]) -> list[d
         call: dict[str, Any] = {
             "id": columns.get("tool_call_id", ""),
             "name": columns.get("tool_name", span.name),
-            "arguments": columns.get("tool_arguments", columns.get("input")),
-            "result": columns.get("tool_result", columns.get("output")),
+            "arguments": columns.get("tool_arguments", parsed(columns.get("input"))),
+            "result": columns.get("tool_result", parsed(columns.get("output"))),
             "status": "error" if span.status == "error" else "ok",
             "span_id": span.span_id,
             "duration_ms": round((span.ended_ns - span.started_ns) / 1e6, 3),

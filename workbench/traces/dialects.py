@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MAPPING_VERSION = 1
+MAPPING_VERSION = 2
 """Raise it when a table changes; stored traces of an older version can then be assembled again."""
 
 
@@ -32,9 +32,9 @@ class SpanKind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Dialect:
-    """One convention of naming attributes."""
+    """One convention of naming attributes. Each is itself alone, so that plans of reading can be kept by it."""
 
     name: str
     signs: tuple[str, ...]

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
@@ -31,17 +31,20 @@ class Facts:
     """See the dialects' tables for the names; already converted."""
 
 
-def facts(name: str, attributes: Attributes, events: list[dict[str, Any]], resource: Attributes) -> Facts:
+def facts(
+    name: str, attributes: Attributes, events: list[dict[str, Any]], resource: Attributes, own: Dialect | None = None
+) -> Facts:
     """Read one span.
 
     Args:
         events: [{"name", "attributes"}]
         resource: attributes of the resource.
+        own: the project's own mapping, which speaks after every convention.
     """
     carried = [event["attributes"] for event in events if event["name"] in _CARRIERS]
     if carried:
         attributes = {name: value for values in (*carried, attributes) for name, value in values.items()}
-    plan = _plan(frozenset(attributes), frozenset(event["name"] for event in events))
+    plan = _plan(frozenset(attributes), frozenset(event["name"] for event in events), own)
     columns: dict[str, Any] = {}
     kind: SpanKind | None = None
     for dialect, lookups in plan:
@@ -60,15 +63,23 @@ def facts(name: str, attributes: Attributes, events: list[dict[str, Any]], resou
             columns.setdefault("error", as_text(event["attributes"].get("exception.message"))[:2000])
     _settle_usage(columns)
     # Our own attributes decorate spans of every convention; a span is ours when it speaks nothing else.
-    named = [dialect.name for dialect, _ in plan if dialect is not PLAIN]
-    return Facts(kind, next((name for name in named if name != "workbench"), named[0] if named else PLAIN.name), columns)
+    return Facts(kind, dialect_name([dialect for dialect, _ in plan], own), columns)
+
+
+def dialect_name(spoken: Sequence[Dialect], own: Dialect | None = None) -> str:
+    """What a span that speaks these dialects is said to speak."""
+    named = [dialect.name for dialect in spoken if dialect is not PLAIN and dialect is not own]
+    return next((name for name in named if name != "workbench"), named[0] if named else PLAIN.name)
 
 
 @lru_cache(maxsize=4096)
-def _plan(names: frozenset[str], event_names: frozenset[str]) -> tuple[tuple[Dialect, tuple[Lookup, ...]], ...]:
+def _plan(
+    names: frozenset[str], event_names: frozenset[str], own: Dialect | None = None
+) -> tuple[tuple[Dialect, tuple[Lookup, ...]], ...]:
     """For spans with these attribute names: the dialects they speak, and of their tables the lines that can say something."""
     plan = []
-    for dialect in dialects_of(dict.fromkeys(names), event_names):
+    spoken = dialects_of(dict.fromkeys(names), event_names)
+    for dialect in (*spoken[:-1], own, spoken[-1]) if own is not None else spoken:
         lines = [
             (column, name)
             for column, candidates in dialect.columns.items()

@@ -2,7 +2,6 @@
 
 import hashlib
 import math
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,41 +99,23 @@ def feedback_row(
     )
 
 
-def feedback_in_spans(project_id: str, trace_id: str, spans: Iterable[StoredSpan]) -> list[Feedback]:
-    """Feedback that came as span events; reading the same spans again gives the same rows.
-
-    An event that makes no valid feedback stays what it is, an event of the stored span.
-    """
-    found = []
-    for span in spans:
-        for number, event in enumerate(span.events):
-            if event["name"] not in EVENTS:
-                continue
-            given = {key.rpartition(".")[2]: value for key, value in event["attributes"].items()}
-            if event["name"] == "gen_ai.evaluation.result":
-                given = _from_evaluation(event["attributes"])
-            try:
-                row = feedback_row(
-                    project_id,
-                    trace_id=trace_id,
-                    span_id=None if span.parent_span_id is None else span.span_id,
-                    name=str(given.get("name") or ""),
-                    kind=str(given.get("kind") or ""),
-                    value=given.get("value"),
-                    minimum=given.get("minimum", given.get("min")),
-                    maximum=given.get("maximum", given.get("max")),
-                    comment=str(given.get("comment") or given.get("explanation") or ""),
-                    correction=str(given.get("correction") or ""),
-                    source=str(given.get("source") or "explicit"),
-                    user_id=str(given.get("user_id") or "") or None,
-                    at=datetime.fromtimestamp((event["time_ns"] or span.ended_ns) / 1e9, UTC),
-                    key=f"{trace_id}:{span.span_id}:{number}",
-                    sent_by="trace",
-                )
-            except (InvalidInput, TypeError, ValueError):
-                continue
-            found.append(row)
-    return found
+def event_values(span: StoredSpan, event: dict[str, Any]) -> dict[str, Any]:
+    """What an event that is feedback says, as values for `feedback_row` without what it is about."""
+    given = {key.rpartition(".")[2]: value for key, value in event["attributes"].items()}
+    if event["name"] == "gen_ai.evaluation.result":
+        given = _from_evaluation(event["attributes"])
+    return {
+        "name": str(given.get("name") or ""),
+        "kind": str(given.get("kind") or ""),
+        "value": given.get("value"),
+        "minimum": given.get("minimum", given.get("min")),
+        "maximum": given.get("maximum", given.get("max")),
+        "comment": str(given.get("comment") or given.get("explanation") or ""),
+        "correction": str(given.get("correction") or ""),
+        "source": str(given.get("source") or "explicit"),
+        "user_id": str(given.get("user_id") or "") or None,
+        "at": datetime.fromtimestamp((event["time_ns"] or span.ended_ns) / 1e9, UTC),
+    }
 
 
 def _from_evaluation(attributes: dict[str, Any]) -> dict[str, Any]:
@@ -144,9 +125,17 @@ def _from_evaluation(attributes: dict[str, Any]) -> dict[str, Any]:
         "name": attributes.get("gen_ai.evaluation.name"),
         "kind": "float" if score is not None else "comment",
         "value": score if score is not None else label,
+        **_range_around(score),
         "comment": attributes.get("gen_ai.evaluation.explanation") or label,
         "source": "annotator",
     }
+
+
+def _range_around(score: Any) -> dict[str, float]:
+    """Evaluations declare no range: 0 to 1, or as far as the score goes."""
+    if isinstance(score, int | float) and not isinstance(score, bool) and math.isfinite(score):
+        return {"minimum": min(0.0, score), "maximum": max(1.0, score)}
+    return {}
 
 
 def _kind_of(value: Any, comment: str, correction: str) -> tuple[str, Any]:

@@ -7,15 +7,17 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import and_, bindparam, case, delete, update
+from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from workbench.core.clock import now
 from workbench.core.unit_of_work import Context
-from workbench.traces import search
+from workbench.traces import coverage, remapping, search
+from workbench.traces.annotations import feedback_carried, is_evaluation
 from workbench.traces.assemble import StoredSpan, assemble, sent_tags, trace_text
-from workbench.traces.feedback import feedback_in_spans
 from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag
-from workbench.traces.store import insert, table, writing
+from workbench.traces.own_mapping import OwnMapping, own_mappings
+from workbench.traces.store import insert, table, touch, writing
 
 _LOG = logging.getLogger(__name__)
 
@@ -33,6 +35,8 @@ def index_pending(context: Context, limit: int = 200) -> int:
         How many traces were looked at; 0 when nothing is left to do.
     """
     assembled = assemble_pending(context, limit)
+    if not assembled:
+        assembled = remapping.go_on(context, limit)
     return assembled + index_texts(context, limit)
 
 
@@ -56,16 +60,29 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         wanted = [(row.project_id, row.trace_id) for row in pending]
         spans = _spans(session, wanted)
         feedback, tags = _feedback(session, wanted), _tags(session, wanted)
-    rows, heard, tagged = [], [], []
+        own = own_mappings(session, {project_id for project_id, _ in wanted})
+    rows, heard, tagged, judging = [], [], [], []
+    elsewhere: set[str] = set()
     for key in wanted:
         if not spans[key]:
             continue  # feedback came first; the trace is assembled when its spans are here
-        said, columns = _read(key, spans[key], feedback[key], tags[key])
+        said, columns = _read(key, spans[key], feedback[key], tags[key], own.get(key[0]))
+        elsewhere |= {one.id for one in said if one.trace_id and one.trace_id != key[1]}
+        if is_evaluation(key[1], spans[key]):
+            heard += said
+            judging.append(key)  # work about other traces: what it said is theirs, and it is none of the application's
+            continue
         rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns})
         heard += said
         tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, tags[key])]
     with writing(context), Session(context.database.ingesting) as session, session.begin():
-        _store(session, context, rows, heard, tagged)
+        coverage.count(session, context, {key: spans[key] for key in wanted if spans[key]}, own)
+        fresh = _new(session, heard)
+        _store(session, context, rows, fresh, tagged)
+        for project_id in {project_id for project_id, _ in wanted}:  # what a span says of another trace counts there
+            judged = {one.trace_id for one in fresh if one.project_id == project_id and one.trace_id and one.id in elsewhere}
+            touch(session, context, project_id, judged)
+        _remove(session, context, judging)
         # A change since we read has raised `touched`, and keeps its row.
         kept = table(TracePending).c
         settled = delete(TracePending).where(
@@ -78,7 +95,7 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
 
 
 def _read(
-    key: Key, spans: list[StoredSpan], feedback: list[Feedback], tags: list[str]
+    key: Key, spans: list[StoredSpan], feedback: list[Feedback], tags: list[str], own: OwnMapping | None
 ) -> tuple[list[Feedback], dict[str, Any]]:
     """Feedback that the spans carry and is not stored yet, and the columns of the trace.
 
@@ -87,12 +104,37 @@ def _read(
     """
     try:
         known = {one.id for one in feedback}
-        said = [one for one in feedback_in_spans(*key, spans) if one.id not in known]
-        return said, assemble(spans, [*feedback, *said], tags)
+        said = [one for one in feedback_carried(*key, spans) if one.id not in known]
+        return said, assemble(spans, [*feedback, *(one for one in said if one.trace_id == key[1])], tags, own)
     except Exception:
         _LOG.exception("the attributes of trace %s cannot be read", key[1])
         bare = [replace(span, attributes={}, events=[], resource={}) for span in spans]
         return [], {**assemble(bare, feedback, tags), "mapping_version": 0}
+
+
+def _new(session: Session, heard: list[Feedback]) -> list[Feedback]:
+    """Those that are not stored yet."""
+    ids = [one.id for one in heard]
+    known: set[str] = set()
+    for start in range(0, len(ids), 500):
+        known.update(session.exec(select(Feedback.id).where(col(Feedback.id).in_(ids[start : start + 500]))))
+    return [one for one in heard if one.id not in known]
+
+
+def _remove(session: Session, context: Context, keys: Sequence[Key]) -> None:
+    """Take traces out of what people see; their spans stay. Such a trace was shown while its root was on its way."""
+    connection, shown = session.connection(), table(Trace).c
+    for project_id, trace_id in keys:
+        mine = (shown.project_id == project_id) & (shown.trace_id == trace_id)
+        row_id = connection.execute(sql_select(shown.id).where(mine)).scalar()
+        if row_id is None:
+            continue
+        if context.database.dialect == "sqlite":
+            search.ensure(connection)
+            search.remove(connection, [row_id])
+        connection.execute(delete(table(Trace)).where(mine))
+        tag = table(TraceTag).c
+        connection.execute(delete(table(TraceTag)).where((tag.project_id == project_id) & (tag.trace_id == trace_id)))
 
 
 def _store(
@@ -111,6 +153,9 @@ def _store(
         searched = ("input", "output", "tool_count")
         same_text = and_(*(new[name] == old[name] for name in searched))
         changes["indexed"] = case((same_text, old.indexed), else_=new.indexed)
+        changes["counted_span_id"] = case(
+            (old.counted_span_id > new.counted_span_id, old.counted_span_id), else_=new.counted_span_id
+        )
         statement = statement.on_conflict_do_update(index_elements=["project_id", "trace_id"], set_=changes)
         connection.execute(statement, rows)
 
@@ -139,21 +184,24 @@ def index_texts(context: Context, limit: int = 200) -> int:
 
 def _spans(session: Session, keys: Sequence[Key]) -> dict[Key, list[StoredSpan]]:
     found: dict[Key, list[StoredSpan]] = defaultdict(list)
-    resources: dict[str, dict[str, Any]] = {}
+    sources: dict[str, SpanSource] = {}
     columns = (
         Span.project_id, Span.trace_id, Span.span_id, Span.parent_span_id, Span.name, Span.started_ns, Span.ended_ns,
-        Span.status, Span.status_message, Span.attributes, Span.events, Span.source_id,
+        Span.status, Span.status_message, Span.attributes, Span.events, Span.source_id, Span.links, Span.id, Span.received_at,
     )  # fmt: skip
     statement = select(*columns).where(col(Span.trace_id).in_([trace_id for _, trace_id in keys]))  # type: ignore[call-overload]
     rows = session.exec(statement).all()
     wanted_sources = {row.source_id for row in rows}
+    nobody = SpanSource(id="", resource={}, scope={})
     for source in session.exec(select(SpanSource).where(col(SpanSource.id).in_(wanted_sources))):
-        resources[source.id] = source.resource
+        sources[source.id] = source
     for row in rows:
+        source = sources.get(row.source_id, nobody)
         read = StoredSpan(
             span_id=row.span_id, parent_span_id=row.parent_span_id, name=row.name, started_ns=row.started_ns,
             ended_ns=row.ended_ns, status=row.status, status_message=row.status_message, attributes=row.attributes,
-            events=row.events, resource=resources.get(row.source_id, {}),
+            events=row.events, resource=source.resource, links=row.links, scope=str(source.scope.get("name") or ""),
+            id=row.id, received_at=row.received_at,
         )  # fmt: skip
         found[(row.project_id, row.trace_id)].append(read)
     return found

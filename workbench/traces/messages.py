@@ -180,7 +180,7 @@ def _tool_calls(value: Any) -> list[dict[str, Any]]:
 
 def question_of(value: Any) -> str:
     """What the end user asked, from an input in any form."""
-    value = parsed(value)
+    value = _called_with(parsed(value))
     if isinstance(value, list) or (isinstance(value, dict) and any(key in value for key in _LIST_KEYS)):
         turns = messages(value)
         if turns:
@@ -198,6 +198,18 @@ def answer_of(value: Any) -> str:
             said = [turn["content"] for turn in turns if turn["role"] == "assistant" and turn["content"]]
             return str(said[-1] if said else turns[-1]["content"])
     return _text_of(value, _ANSWER_KEYS)
+
+
+def _called_with(value: Any) -> Any:
+    """What a decorated function was given, which Langfuse and others record as `{"args": […], "kwargs": {…}}`."""
+    if not isinstance(value, dict) or not value or not value.keys() <= {"args", "kwargs"}:
+        return value
+    named, given = parsed(value.get("kwargs")), parsed(value.get("args"))
+    if isinstance(named, dict) and any(named.get(key) for key in (*_LIST_KEYS, *_QUESTION_KEYS)):
+        return named
+    if isinstance(given, list) and (texts := [one for one in given if isinstance(one, str | dict | list) and one]):
+        return parsed(texts[0])
+    return named or value
 
 
 def _text_of(value: Any, keys: tuple[str, ...]) -> str:

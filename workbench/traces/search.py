@@ -70,6 +70,12 @@ def write(connection: Connection, texts: Sequence[tuple[int, str]]) -> None:
             connection.exec_driver_sql(f"INSERT INTO {TRACES}.{name} (rowid, text) VALUES (?, ?)", rows)  # noqa: S608
 
 
+def remove(connection: Connection, ids: Sequence[int]) -> None:
+    """Take traces out of the index (SQLite)."""
+    for name in ("trace_search", "trace_search_pairs"):
+        connection.exec_driver_sql(f"DELETE FROM {TRACES}.{name} WHERE rowid = ?", [(row_id,) for row_id in ids])  # noqa: S608
+
+
 def contains(session: Session, wanted: str) -> Any:
     """A condition on Trace: its text contains `wanted`, whatever case and width it was typed in."""
     folded = fold(wanted)

@@ -1,13 +1,13 @@
 """Commands over traces and feedback."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import delete
+from sqlalchemy import delete, func, update
 from sqlmodel import col, select
 
 from workbench.core.actors import Actor, Permission
@@ -15,12 +15,15 @@ from workbench.core.canonical import content_hash, hash_bytes
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
 from workbench.core.ids import new_id
-from workbench.core.unit_of_work import Service
+from workbench.core.unit_of_work import Service, UnitOfWork
+from workbench.traces import own_mapping
 from workbench.traces.answers import LoggedAnswer, spans_of_answer
+from workbench.traces.dialects import MAPPING_VERSION
 from workbench.traces.feedback import feedback_row
-from workbench.traces.imports import ImportReport, import_file
+from workbench.traces.import_runs import ImportRun, begin
+from workbench.traces.imports import ImportReport, Reader, import_file, reader_for, recognise
 from workbench.traces.indexer import assemble_pending, index_all, index_texts
-from workbench.traces.models import Feedback, Trace, TraceTag
+from workbench.traces.models import Feedback, ProjectMapping, Remap, Span, Trace, TraceTag
 from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
 from workbench.traces.store import Batch, GroupWriter, insert, touch, writing
 
@@ -116,13 +119,23 @@ class TraceService(Service):
         project_id: str,
         path: Path,
         *,
+        format: str = "auto",
+        columns: Mapping[str, str] | None = None,
+        scale: tuple[float, float] = (1.0, 5.0),
+        dry_run: bool = False,
+        reader: Reader | None = None,
+        last: bool = True,
         progress: Callable[[int, int], None] | None = None,
         shift_to: datetime | None = None,
         reference: datetime | None = None,
     ) -> ImportReport:
-        """Read a file of OTLP JSON, or JSONL with one request a line. A bad line is reported by number, the rest goes in.
+        """Read a file of traces. A bad line is reported by number, the rest goes in; importing it again adds nothing.
 
         Args:
+            format: one of imports.FORMATS, or `auto`: recognised from the content.
+            columns, scale: of a table, our columns → its columns (guessed from its header when empty), and its ratings' range.
+            dry_run: only read; nothing is stored, and `new` stays 0.
+            reader, last: see imports.import_file.
             progress: called with bytes read and bytes in all.
             shift_to, reference: move every time by `shift_to - reference`, so that recorded traces end just before
                 `shift_to`; the reference is the latest time in the file unless given. Ids stay, so that loading a file
@@ -133,15 +146,61 @@ class TraceService(Service):
             InvalidInput: nothing in it could be read.
         """
         self.context.authorizer.require(actor, Permission.INGEST_TRACES, project_id)
+        format = recognise(path) if format == "auto" else format
+        find_trace = self.trace_finder(project_id)
         report = import_file(
             path,
-            lambda decoded, body_hash: self.store(actor, project_id, decoded, body_hash, origin="import").new,
+            (lambda decoded, body_hash: 0)
+            if dry_run
+            else (lambda decoded, body_hash: self.store(actor, project_id, decoded, body_hash, origin="import").new),
+            reader=reader or reader_for(format, columns=columns, scale=scale, find_trace=find_trace),
+            format=format,
+            say=None if dry_run else (lambda signals: self._say(actor, project_id, signals)),
             progress=progress,
             shift_to=shift_to,
             reference=reference,
+            last=last,
         )
-        index_all(self.context)
+        if not dry_run:
+            index_all(self.context)
         return report
+
+    def begin_import(
+        self,
+        actor: Actor,
+        project_id: str,
+        path: Path,
+        name: str,
+        *,
+        format: str,
+        columns: Mapping[str, str] | None = None,
+        scale: tuple[float, float] = (1.0, 5.0),
+    ) -> ImportRun:
+        """Import a file on a thread of this process; the file is removed at the end. See `import_file`.
+
+        Raises:
+            NotAllowed: the actor may not ingest into this project.
+        """
+        self.context.authorizer.require(actor, Permission.INGEST_TRACES, project_id)
+
+        def work(progress: Callable[[int, int], None]) -> ImportReport:
+            return self.import_file(actor, project_id, path, format=format, columns=columns, scale=scale, progress=progress)
+
+        return begin(self.context, ImportRun(project_id, actor.id, name), path, work)
+
+    def _say(self, actor: Actor, project_id: str, signals: list[dict[str, Any]]) -> None:
+        """Feedback of an imported file; what is there already is left alone."""
+        self.add_feedback_many(actor, project_id, signals)
+
+    def trace_finder(self, project_id: str) -> Callable[[str], str | None]:
+        """A function that names the trace of a stored span; for imports of what was said about spans."""
+
+        def find(span_id: str) -> str | None:
+            with self.context.database.session() as session:
+                found = select(Span.trace_id).where(Span.project_id == project_id, Span.span_id == span_id)
+                return session.exec(found).first()
+
+        return find
 
     def log_answer(self, actor: Actor, project_id: str, logged: LoggedAnswer | None = None, /, **values: Any) -> str:
         """Store the trace of an answer that the workbench itself gave; readable when this returns.
@@ -253,3 +312,58 @@ class TraceService(Service):
             touch(work.session, self.context, project_id, set(wanted))
             work.record("traces.untagged", subject=("trace_tag", tag), project_id=project_id, tag=tag, trace_ids=wanted)
         self.refresh(project_id, wanted)
+
+    def map_attributes(
+        self, actor: Actor, project_id: str, columns: Mapping[str, Sequence[str]], *, command_id: str | None = None
+    ) -> int:
+        """Make a new version of the project's own mapping, and read stored traces again with it in the background.
+
+        Args:
+            columns: our column → attributes, whole: what is left out is no longer mapped.
+
+        Returns:
+            The version; the current one when nothing changes.
+
+        Raises:
+            InvalidInput: see own_mapping.checked.
+        """
+        wanted = own_mapping.checked(columns)
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            if (before := work.once(command_id)) is not None:
+                return int(before["version"])
+            work.require(Permission.MAP_TRACES, project_id)
+            former = own_mapping.current(work.session, project_id)
+            if wanted == (former.columns if former else {}):
+                return former.version if former else 0
+            version = former.version + 1 if former else 1
+            row = work.add(ProjectMapping(project_id=project_id, version=version, columns=wanted, made_by=actor.name))
+            work.record(
+                "traces.mapping_changed", subject=row, project_id=project_id, version=version,
+                before=former.columns if former else {}, after=wanted,
+            )  # fmt: skip
+            self._ask_remap(work, project_id)
+            work.remember(version=version)
+        return version
+
+    def remap(self, actor: Actor, project_id: str, *, command_id: str | None = None) -> str:
+        """Read all stored traces of an older mapping again, in the background; returns the id of the undertaking.
+
+        Asking again while one is on its way starts it over, so that nothing is missed.
+        """
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            if (before := work.once(command_id)) is not None:
+                return str(before["id"])
+            work.require(Permission.MAP_TRACES, project_id)
+            row = self._ask_remap(work, project_id)
+            work.record(
+                "traces.remap_asked", subject=row, project_id=project_id, traces=row.total, mapping_version=MAPPING_VERSION
+            )
+            work.remember(id=row.id)
+        return row.id
+
+    def _ask_remap(self, work: UnitOfWork, project_id: str) -> Remap:
+        work.session.connection().execute(
+            update(Remap).where(col(Remap.project_id) == project_id, col(Remap.done_at).is_(None)).values(done_at=now())
+        )
+        total = work.session.exec(select(func.count()).select_from(Trace).where(Trace.project_id == project_id)).one()
+        return work.add(Remap(project_id=project_id, asked_by=work.actor.name, total=int(total)))

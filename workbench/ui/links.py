@@ -17,3 +17,12 @@ def to(name: str, label: str, *, icon: str = ":material/arrow_forward:", **query
     file = page_file(name)
     if file.exists():
         st.page_link(file, label=label, icon=icon, query_params=query or None)
+
+
+def within(label: str, *, key: str, icon: str | None = None, **query: str) -> None:
+    """A way to another view of the same page: the address becomes these query parameters."""
+    st.button(label, key=key, icon=icon, type="tertiary", on_click=_address, args=(query,))
+
+
+def _address(query: dict[str, str]) -> None:
+    st.query_params.from_dict(query)

@@ -9,7 +9,7 @@ from workbench.core.actors import Permission
 from workbench.core.errors import InvalidInput
 from workbench.traces import queries
 from workbench.traces.queries import SORTS, TraceFilter, TracePage
-from workbench.ui import guard, page, trace_acts, trace_filters, trace_list
+from workbench.ui import guard, page, trace_acts, trace_coverage, trace_filters, trace_list
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -31,9 +31,9 @@ def show(visit: Visit) -> None:
     )
     view = trace_filters.read(st.query_params)
     facets, anything, rejected = _facets(visit.project.id, view.filters.since, view.filters.until)
+    trace_coverage.ways(visit, rejected)
     if not anything:
         _how_to_send(visit)
-        _rejected(visit, rejected)
         return
     trace_filters.bar(view, facets)
     found = _page(visit, view)
@@ -49,7 +49,6 @@ def show(visit: Visit) -> None:
     elif view.is_narrowed or view.period != "all":
         page.empty("No trace is like that.", "Remove a filter or choose a longer period.")
         st.button("Clear all filters", key="traces_clear", on_click=_clear)
-    _rejected(visit, rejected)
 
 
 @st.cache_data(ttl=10, max_entries=64, show_spinner=False)
@@ -157,7 +156,7 @@ def _how_to_send(visit: Visit) -> None:
             'export OTEL_EXPORTER_OTLP_HEADERS="Authorization=Bearer%20$WORKBENCH_KEY"',
             language="bash",
         )
-        st.caption("From a file of OTLP JSON, one request a line")
+        st.caption("From a file: OTLP JSON, a chat log, a table, a Langfuse or Phoenix export")
         st.code("workbench traces import FILE", language="bash")
     with right:
         st.caption("A first trace with curl")
@@ -175,19 +174,3 @@ _CURL = """curl URL -H "Authorization: Bearer $WORKBENCH_KEY" \\
     "attributes": [
       {"key": "workbench.input", "value": {"stringValue": "Where is my card?"}},
       {"key": "workbench.output", "value": {"stringValue": "It is on its way."}}]}]}]}]}'"""
-
-
-def _rejected(visit: Visit, count: int) -> None:
-    """Senders never read the answer, so what was refused is shown here."""
-    if not count:
-        return
-    words = f"{count} rejected" if count < 100 else "100 or more rejected"
-    with st.expander(f"{words}: spans that could not be taken", key="traces_rejected", on_change="rerun") as box:
-        if box.open:
-            with visit.read() as session:
-                rows = queries.rejected_spans(session, visit.project.id)
-            columns = ("Received", "Reason", "Sent by", "Span", "Trace id")
-            values = [
-                (page.moment(row.received_at), row.reason, row.sent_by, row.name or "", row.trace_id or "") for row in rows
-            ]
-            st.dataframe([dict(zip(columns, one, strict=True)) for one in values], hide_index=True, key="traces_rejected_table")
