@@ -26,6 +26,7 @@ class Permission(StrEnum):
     USE_GATEWAY = "gateway.use"
     TAG_TRACES = "traces.tag"
     EXPORT_TRACES = "traces.export"
+    SEE_ORIGINALS = "traces.see_originals"
     MANAGE_QUEUES = "queues.manage"
     ANNOTATE = "responses.submit"
     ADJUDICATE = "responses.adjudicate"

@@ -43,6 +43,7 @@ class StoredSpan:
     attributes: dict[str, Any]
     events: list[dict[str, Any]]
     resource: dict[str, Any]
+    mask_policy: int = 0
 
 
 def assemble(spans: Sequence[StoredSpan], feedback: Iterable[Feedback], tags: Iterable[str]) -> dict[str, Any]:
@@ -66,6 +67,7 @@ def assemble(spans: Sequence[StoredSpan], feedback: Iterable[Feedback], tags: It
         "span_count": len(ordered),
         "error_count": sum(span.status == "error" for span in ordered),
         "mapping_version": MAPPING_VERSION,
+        "mask_policy": min(span.mask_policy for span in ordered),
         "indexed": False,
         **{column: _first(read, outward, column) for column in _SAID_ONCE},
     }

@@ -14,6 +14,7 @@ from workbench.core.unit_of_work import Context
 from workbench.traces import search
 from workbench.traces.assemble import StoredSpan, assemble, sent_tags, trace_text
 from workbench.traces.feedback import feedback_in_spans
+from workbench.traces.masking_store import counts_of
 from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag
 from workbench.traces.store import insert, table, writing
 
@@ -56,12 +57,13 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         wanted = [(row.project_id, row.trace_id) for row in pending]
         spans = _spans(session, wanted)
         feedback, tags = _feedback(session, wanted), _tags(session, wanted)
+        masked = _masked(session, wanted)
     rows, heard, tagged = [], [], []
     for key in wanted:
         if not spans[key]:
             continue  # feedback came first; the trace is assembled when its spans are here
         said, columns = _read(key, spans[key], feedback[key], tags[key])
-        rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns})
+        rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns, "mask_counts": masked[key]})
         heard += said
         tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, tags[key])]
     with writing(context), Session(context.database.ingesting) as session, session.begin():
@@ -142,7 +144,7 @@ def _spans(session: Session, keys: Sequence[Key]) -> dict[Key, list[StoredSpan]]
     resources: dict[str, dict[str, Any]] = {}
     columns = (
         Span.project_id, Span.trace_id, Span.span_id, Span.parent_span_id, Span.name, Span.started_ns, Span.ended_ns,
-        Span.status, Span.status_message, Span.attributes, Span.events, Span.source_id,
+        Span.status, Span.status_message, Span.attributes, Span.events, Span.source_id, Span.mask_policy,
     )  # fmt: skip
     statement = select(*columns).where(col(Span.trace_id).in_([trace_id for _, trace_id in keys]))  # type: ignore[call-overload]
     rows = session.exec(statement).all()
@@ -153,9 +155,17 @@ def _spans(session: Session, keys: Sequence[Key]) -> dict[Key, list[StoredSpan]]
         read = StoredSpan(
             span_id=row.span_id, parent_span_id=row.parent_span_id, name=row.name, started_ns=row.started_ns,
             ended_ns=row.ended_ns, status=row.status, status_message=row.status_message, attributes=row.attributes,
-            events=row.events, resource=resources.get(row.source_id, {}),
+            events=row.events, resource=resources.get(row.source_id, {}), mask_policy=row.mask_policy,
         )  # fmt: skip
         found[(row.project_id, row.trace_id)].append(read)
+    return found
+
+
+def _masked(session: Session, keys: Sequence[Key]) -> dict[Key, dict[str, int]]:
+    found: dict[Key, dict[str, int]] = defaultdict(dict)
+    for project_id in {project_id for project_id, _ in keys}:
+        counts = counts_of(session, project_id, [trace_id for project, trace_id in keys if project == project_id])
+        found.update({(project_id, trace_id): types for trace_id, types in counts.items()})
     return found
 
 
