@@ -64,7 +64,7 @@ def sign(key: Ed25519PrivateKey, data: bytes) -> str:
 
 
 def secret_key(settings: Settings, name: str) -> bytes:
-    """32 random bytes for hashing and encrypting, made at first use as `name.key`; whoever deletes the file cannot get them back."""
+    """32 random bytes for hashing and encrypting, made at first use as `name.key`."""
     folder = settings.keys_folder
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     path = folder / f"{name}.key"

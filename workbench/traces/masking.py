@@ -1,11 +1,11 @@
 """Masking on the way in: what is stored of a text has placeholders where personal data stood.
 
 It takes two steps. Before the write lock is held, a `Draft` replaces what it finds by marks of its own; within the transaction
-the marks become placeholders such as `<PHONE_2>`, numbered so that one value has one number in all of a trace, whenever and in
-whatever request it comes (`masking_numbering.py`). A transaction that is tried again starts from the marks again.
+the marks become placeholders such as `<PHONE_2>`, numbered so that one value has one number in all of a trace, whenever and
+in whatever request it comes (`masking_store.py`). A transaction that is tried again starts from the marks again.
 
-No original is remembered: a value is known again by a keyed hash that holds its project and trace, so that the same value in two
-traces cannot be told to be the same. The key lies in the keys folder.
+No original is remembered: a value is known again by a keyed hash that holds its project and trace, so that the same value in
+two traces cannot be told to be the same. The key lies in the keys folder.
 """
 
 import hashlib
@@ -15,13 +15,13 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.core.canonical import hash_bytes
 from workbench.traces.dialects import DIALECTS
 from workbench.traces.masking_detectors import context_of, detectors_of, replaced
-from workbench.traces.masking_policy import MaskingPolicy
+from workbench.traces.masking_policy import MaskingPolicy, Originals
 from workbench.traces.models import Feedback
 from workbench.traces.otlp import Decoded, Rejection, Source, SpanData
 
@@ -245,9 +245,7 @@ class Draft:
             return text
         return replaced(text, hits, lambda kind, value, written: self._mark(kind, value, written, scope, person))
 
-    def _json_text(
-        self, text: str, scope: str, person: str | None, context: str, numbers: bool, depth: int
-    ) -> str | None:
+    def _json_text(self, text: str, scope: str, person: str | None, context: str, numbers: bool, depth: int) -> str | None:
         """JSON text with its strings and numbers masked in place, so that all else stays as it was; None: it is no JSON."""
         try:
             json.loads(text)
@@ -304,8 +302,7 @@ class Draft:
             special = _gather(source.scope, pieces, self) or special
             if not special and not self._may_hold("\n\x00\n".join(pieces)):
                 continue
-            plain = Draft(MaskingPolicy(types=self.policy.types, phone_regions=self.policy.phone_regions,
-                                        id_countries=self.policy.id_countries, terms=self.policy.terms), self.project_id, self.key)  # fmt: skip
+            plain = Draft(replace(self.policy, originals=Originals.NOT_KEPT.value), self.project_id, self.key)
             resource = dict(source.resource)
             plain._identities(resource)
             resource = plain._attributes(resource, "source", None)

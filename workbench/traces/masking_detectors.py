@@ -1,7 +1,7 @@
 """Personal data and secrets in a text: what is there, and where.
 
-Almost every text holds none. So the cheap question comes first (`may_hold`), and each detector has a sign that must be there
-before it looks. All patterns are linear in the length of the text, whatever the text is.
+Almost every text holds none. So the cheap question comes first (`Detectors.signs`), and each detector has a sign that must be
+there before it looks. All patterns are linear in the length of the text, whatever the text is.
 """
 
 import re
@@ -20,7 +20,10 @@ from workbench.traces.masking_secrets import SIGN_WORDS, SIGNS_IN_RUNS, find_sec
 _SIX_DIGITS = re.compile(r"[0-9](?:[ .()\-]{0,2}+[0-9]){5}")
 _LETTERS_AND_DIGITS = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{3,6}[0-9L-V]{2}[A-Za-z0-9]{5,11}(?![A-Za-z0-9])")
 """Ids with fewer than six digits in a row: an Italian codice fiscale, an Indian PAN."""
-_ODD = re.compile("[\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\uff10-\uff19\uff20\uff0b\u00a0\u2007\u2009\u202f\u2010-\u2013]")
+_ODD = re.compile(
+    "[\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\uff10-\uff19\uff20\uff0b"
+    "\u00a0\u2007\u2009\u202f\u2010-\u2013]"
+)
 _PLAIN = {
     **{first + digit: str(digit) for first in (0x660, 0x6F0, 0x966, 0x9E6, 0xFF10) for digit in range(10)},
     **dict.fromkeys((0xA0, 0x2007, 0x2009, 0x202F), " "),
@@ -32,14 +35,16 @@ _ODD_BYTES = tuple(bytes([first]) for first in (0xC2, 0xD9, 0xDB, 0xE0, 0xE2, 0x
 _SEPARATORS = b" .()-"
 _TO_DIGITS = bytes(ord("0") if chr(byte).isdigit() and byte < 128 else ord("x") for byte in range(256))
 _TO_RUNS = bytes(ord("x") if byte < 128 and (chr(byte).isalnum() or chr(byte) in "_-") else ord(" ") for byte in range(256))
-_TO_WORDS = bytes(
-    byte if byte >= 128 else ord(chr(byte).lower()) if chr(byte).isalnum() else ord(" ") for byte in range(256)
-)
+_TO_WORDS = bytes(byte if byte >= 128 else ord(chr(byte).lower()) if chr(byte).isalnum() else ord(" ") for byte in range(256))
 _LONG_RUN = b"x" * 18
 _AT = re.compile(r"@|%40")
 _LOCAL = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]")
-_DOMAIN = re.compile(r"(?:[^\W_](?:[\w-]{0,62}+)\.){1,8}+[^\W\d_]{2,24}+(?![\w-]|\.[^\W_])|(?:[^\W_](?:[\w-]{0,62}+)\.){1,8}[^\W\d_]{2,24}")
-_FILES = frozenset({"png", "jpg", "jpeg", "gif", "webp", "svg", "js", "mjs", "ts", "css", "py", "json", "html", "md", "yaml", "sql"})
+_LABELS = r"(?:[^\W_](?:[\w-]{0,62}+)\.){1,8}"
+_TOP = r"(?:xn--[a-z0-9-]{2,59}+|[^\W\d_]{2,24}+)"
+_DOMAIN = re.compile(rf"(?i){_LABELS}+{_TOP}(?![\w-]|\.[^\W_])|{_LABELS}{_TOP}(?!\w)")
+_FILES = frozenset(
+    {"png", "jpg", "jpeg", "gif", "webp", "svg", "js", "mjs", "ts", "css", "py", "json", "html", "md", "yaml", "sql"}
+)
 _ESCAPE = re.compile(r"u[0-9a-fA-F]{4}|[nrtbf]")
 _IBAN = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{2}[0-9]{2}(?:[ \-]?[A-Za-z0-9]){11,40}+")
 
@@ -90,9 +95,8 @@ class Detectors:
         found = _EMAIL if "@" in text or "%40" in text else 0
         if not text.isascii() and any(byte in data for byte in _ODD_BYTES) and _ODD.search(text):
             found |= _ODD_ONES | _NUMBER | _EMAIL
-        if self._numbers and b"000000" in data.translate(_TO_DIGITS, _SEPARATORS) and self._has_number(text):
-            found |= _NUMBER
-        elif self._letters_first and _LETTERS_AND_DIGITS.search(text):
+        six_digits = self._numbers and b"000000" in data.translate(_TO_DIGITS, _SEPARATORS)
+        if (six_digits and self._has_number(text)) or (self._letters_first and _LETTERS_AND_DIGITS.search(text)):
             found |= _NUMBER
         if self._term_words and not text.isascii():
             data = text.casefold().encode("utf-8", "replace")
@@ -209,7 +213,7 @@ def detectors_of(policy: MaskingPolicy) -> Detectors:
 
 
 def _spellings(term: str) -> set[str]:
-    return {unicodedata.normalize(form, term) for form in ("NFC", "NFD")}  # type: ignore[arg-type]
+    return {unicodedata.normalize(form, term) for form in ("NFC", "NFD")}
 
 
 def _apart(hits: Sequence[Hit], taken: Sequence[Hit]) -> list[Hit]:

@@ -37,7 +37,9 @@ FORMS: tuple[IdForm, ...] = (
     IdForm("gb", "gb.nhs", r"[0-9]{3}[ -]?[0-9]{3}[ -]?[0-9]{4}", r"nhs"),
     IdForm("de", "de.idnr", r"[0-9]{2} ?[0-9]{3} ?[0-9]{3} ?[0-9]{3}", r"steuer\w*|idnr|id-nr|tin|tax"),
     IdForm("fr", "fr.nir", r"[12] ?[0-9]{2} ?[0-9]{2} ?[0-9][0-9AB] ?[0-9]{3} ?[0-9]{3} ?[0-9]{2}"),
-    IdForm("it", "it.codicefiscale", r"[A-Za-z]{6}[0-9LMNPQRSTUV]{2}[A-Za-z][0-9LMNPQRSTUV]{2}[A-Za-z][0-9LMNPQRSTUV]{3}[A-Za-z]"),
+    IdForm(
+        "it", "it.codicefiscale", r"[A-Za-z]{6}[0-9LMNPQRSTUV]{2}[A-Za-z][0-9LMNPQRSTUV]{2}[A-Za-z][0-9LMNPQRSTUV]{3}[A-Za-z]"
+    ),
     IdForm("pt", "pt.nif", r"[0-9]{3} ?[0-9]{3} ?[0-9]{3}", r"nif|contribuinte|fiscal"),
     IdForm("br", "br.cpf", r"[0-9]{3}\.[0-9]{3}\.[0-9]{3}-[0-9]{2}"),
     IdForm("br", "br.cpf", r"[0-9]{11}", rf"cpf|{_ANY}"),
@@ -72,6 +74,9 @@ COUNTRIES: dict[str, str] = {
 }  # fmt: skip
 """Countries whose ids are known."""
 
+_TWO_DIGITS = re.compile(r"[0-9][ .-]?[0-9][0-9 .-]*+")
+_NEAR = 24
+"""Characters beside digits that may belong to the same id."""
 _BEFORE = 60
 """Characters before a number in which a word may say what it is."""
 
@@ -82,14 +87,37 @@ def find_ids(text: str, countries: tuple[str, ...], context: str = "") -> Iterat
     Args:
         context: what the text is called, such as the name of its field.
     """
+    pieces = _around_digits(text)
     for form, pattern, words in _compiled(countries):
         if words is not None and not words.search(context) and not words.search(text):
             continue
-        for match in pattern.finditer(text):
-            if words is not None and not words.search((context + text[: match.start()][-_BEFORE:])[-_BEFORE - len(context) :]):
-                continue
-            if not form.module or _check(form.module).is_valid(match[0]):
-                yield match.start(), match.end(), re.sub(r"[^0-9A-Za-z]", "", match[0]).upper()
+        for first, last in pieces:
+            for match in pattern.finditer(text, first, last):
+                if words is not None and not words.search(_before(text, match.start(), context)):
+                    continue
+                if match.end() == last < len(text):
+                    continue  # the piece ends here, and the number perhaps does not
+                if not form.module or _check(form.module).is_valid(match[0]):
+                    yield match.start(), match.end(), re.sub(r"[^0-9A-Za-z]", "", match[0]).upper()
+
+
+def _around_digits(text: str) -> list[tuple[int, int]]:
+    """The pieces of a text in which an id can be: where two digits are, and what is near."""
+    pieces: list[tuple[int, int]] = []
+    position = 0
+    while match := _TWO_DIGITS.search(text, position):
+        first, last = max(0, match.start() - _NEAR), min(len(text), match.end() + _NEAR)
+        if pieces and first <= pieces[-1][1]:
+            pieces[-1] = (pieces[-1][0], last)
+        else:
+            pieces.append((first, last))
+        position = match.end()
+    return pieces
+
+
+def _before(text: str, start: int, context: str) -> str:
+    left = text[max(0, start - _BEFORE) : start]
+    return (context + left)[-_BEFORE:] if start < _BEFORE else left
 
 
 @lru_cache(maxsize=256)

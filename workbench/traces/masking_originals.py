@@ -1,7 +1,7 @@
 """Originals that a project keeps: encrypted with a key per end user, so that deleting the key is the erasure.
 
-A key is 32 random bytes, wrapped by a key in the keys folder (AES-256-GCM both times). A span that names no end user gets a key of
-its trace alone; forgetting a person takes the keys of their traces along.
+A key is 32 random bytes, wrapped by a key in the keys folder (AES-256-GCM both times). A span that names no end user gets a
+key of its trace alone; forgetting a person takes the keys of their traces along.
 """
 
 import hashlib
@@ -44,7 +44,9 @@ class PersonKeys:
         if reference not in self._known:
             row = self.session.exec(
                 select(PersonKey).where(
-                    PersonKey.project_id == self.project_id, PersonKey.person == reference, PersonKey.wrapped != None  # noqa: E711
+                    PersonKey.project_id == self.project_id,
+                    PersonKey.person == reference,
+                    PersonKey.wrapped != None,  # noqa: E711
                 )
             ).first()
             if row is None:

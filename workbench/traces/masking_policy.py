@@ -22,7 +22,7 @@ class MaskType(StrEnum):
     CARD = "CARD"
     IBAN = "IBAN"
     ID = "ID"
-    SECRET = "SECRET"
+    SECRET = "SECRET"  # noqa: S105
     TERM = "TERM"
 
 
@@ -85,8 +85,8 @@ def default_policy(languages: Iterable[str]) -> MaskingPolicy:
 
 def policy_from_json(rules: Mapping[str, Any], version: int) -> MaskingPolicy:
     """The inverse of `MaskingPolicy.as_json`."""
-    known = {name: tuple(value) if isinstance(value, list) else value for name, value in rules.items()}
-    return replace(MaskingPolicy(version=version), **known)
+    known: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in rules.items()}
+    return MaskingPolicy(**known, version=version)
 
 
 def checked(policy: MaskingPolicy) -> MaskingPolicy:
@@ -107,8 +107,8 @@ def checked(policy: MaskingPolicy) -> MaskingPolicy:
             f"National ids of {unknown[0]!r} are not known.", todo="Countries are " + ", ".join(sorted(COUNTRIES)) + "."
         )
     terms = [" ".join(term.split()) for term in policy.terms if term.strip()]
-    if short := [term for term in terms if len(term) < 2]:
-        raise InvalidInput(f"The term {short[0]!r} is too short.", why="It would mask letters everywhere.")
+    if short := [term for term in terms if sum(map(str.isalnum, term)) < 2]:
+        raise InvalidInput(f"The term {short[0]!r} is too short.", why="It would mask parts of sentences everywhere.")
     if len(terms) > MAX_TERMS or any(len(term) > MAX_TERM for term in terms):
         raise InvalidInput(f"There can be {MAX_TERMS} terms of {MAX_TERM} characters each.")
     if policy.originals not in set(Originals):

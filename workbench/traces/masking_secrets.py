@@ -4,16 +4,14 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-SIGN_WORDS: frozenset[bytes] = frozenset(
-    word.encode()
-    for word in (
-        "bearer basic password passwd passphrase passcode pwd secret secrets key apikey token authorization cookie credential "
-        "credentials contraseña contraseÑa clave khẩu khẨu pin otp cvv cvv2 cvc cvc2 passwort kennwort passe senha "
-        "clientsecret secretkey accesskey accesstoken refreshtoken authtoken idtoken privatekey userpassword dbpassword "
-        "newpassword oldpassword currentpassword "
-        "sk rk lf whsec ghp gho ghu ghs ghr pat glpat ya29 xoxa xoxb xoxe xoxo xoxp xoxr xoxs hf npm sg dop pypi shpat wb"
-    ).split()
-)
+_SIGNS = """
+bearer basic password passwd passphrase passcode pwd secret secrets key apikey token authorization cookie credential
+credentials contraseña contraseÑa clave khẩu khẨu pin otp cvv cvv2 cvc cvc2 passwort kennwort passe senha
+clientsecret secretkey accesskey accesstoken refreshtoken authtoken idtoken privatekey userpassword dbpassword
+newpassword oldpassword currentpassword
+sk rk lf whsec ghp gho ghu ghs ghr pat glpat ya29 xoxa xoxb xoxe xoxo xoxp xoxr xoxs hf npm sg dop pypi shpat wb
+"""
+SIGN_WORDS = frozenset(_SIGNS.encode().split())
 """One of these words, in lower case, is in every text that holds a secret we know, but for those of `SIGNS_IN_RUNS`."""
 SIGNS_IN_RUNS = ("eyJ", "AKIA", "ASIA", "AIza")
 """Beginnings of secrets that are one long word."""
@@ -37,19 +35,23 @@ _NAMES = (
 _ASSIGNED = re.compile(
     rf"(?i)(?<![^\W_])(?:{_NAMES})(?![^\W_])[\"'`*]{{0,3}}\s{{0,3}}(=|:|\bis\b|\bes\b|\blà\b|\bist\b)\s{{0,3}}[\"'`*]{{0,3}}([^\s\"'`,;&<>]{{3,300}}+)"
 )
-_SAID_OF = re.compile(rf"(?i)(?<![^\W_])(?:mật khẩu|mã pin) (?:của (?:tôi|em|mình|anh|chị)) (?:là|:) ?([^\s\"'`,;&<>]{{3,300}}+)")
+_SAID_OF = re.compile(
+    r"(?i)(?<![^\W_])(?:mật khẩu|mã pin) (?:của (?:tôi|em|mình|anh|chị)) (?:là|:) ?([^\s\"'`,;&<>]{3,300}+)"
+)
 _CODE = re.compile(
     r"(?i)(?<![^\W_])(?:cvv2?|cvc2?|pin|otp|mã pin|mã otp)(?:[ _](?:code|number|code is|của tôi|của em))?[\"']{0,2}"
     r"(?:\s{0,2}(?:=|:|is|es|là)\s{0,2}|\s{1,2})[\"']{0,2}([0-9]{3,8})(?![\w.,/-]\w|\w)"
 )
 _KEY_BLOCK = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
 _END = re.compile(r"-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----")
-_NO_VALUE = re.compile(r"(?i)(?:null|none|true|false|undefined|required|optional|string|\*+|x+|\.+|\[.*|\{.*|\$\{.*|%s|\\.*|<.*)\W*")
+_NO_VALUE = re.compile(
+    r"(?i)(?:null|none|true|false|undefined|required|optional|string|\*+|x+|\.+|\[.*|\{.*|\$\{.*|%s|\\.*|<.*)\W*"
+)
 _STRONG = re.compile(r"(?=.*[0-9])|(?=.*[^\w.!?)])")
 _FIELD = re.compile(
     r"(?:.* )?(?:password|passwd|passphrase|passcode|pwd|secret|secret key|client secret|api key|apikey|private key|access key"
-    r"|access token|refresh token|auth token|id token|bearer token|authorization|proxy authorization|cookie|set cookie|cvv2?|cvc2?"
-    r"|pin|pin code|otp|contraseña|mật khẩu|credentials?)"
+    r"|access token|refresh token|auth token|id token|bearer token|authorization|proxy authorization|cookie|set cookie|cvv2?"
+    r"|cvc2?|pin|pin code|otp|contraseña|mật khẩu|credentials?)"
 )
 """Names of fields whose whole value is a secret; words in lower case with single spaces."""
 
@@ -70,8 +72,13 @@ def find_secrets(text: str) -> Iterator[tuple[int, int, str]]:
     for match in _ASSIGNED.finditer(text):
         value = match[2].rstrip(".!?)]}*")
         # In a sentence ("the password is wrong", "token: optional") only what is no plain word is a secret.
-        if len(value) >= 3 and not _NO_VALUE.fullmatch(value) and (match[1] == "=" or _looks_secret(value)) and not (
-            value.isdigit() and "token" in match[0].lower()  # a count of tokens
+        if (
+            len(value) >= 3
+            and not _NO_VALUE.fullmatch(value)
+            and (match[1] == "=" or _looks_secret(value))
+            and not (
+                value.isdigit() and "token" in match[0].lower()  # a count of tokens
+            )
         ):
             yield match.start(2), match.start(2) + len(value), value
     for match in _SAID_OF.finditer(text):

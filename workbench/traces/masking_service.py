@@ -66,7 +66,11 @@ class MaskingService(Service):
             if wanted.as_json() == current.as_json():
                 return current
             rules = MaskingRules(
-                project_id=project_id, version=current.version + 1, rules=wanted.as_json(), changed_by=actor.id, reason=reason.strip()
+                project_id=project_id,
+                version=current.version + 1,
+                rules=wanted.as_json(),
+                changed_by=actor.id,
+                reason=reason.strip(),
             )
             work.add(rules)
             # Terms may be names of people: the ledger has their number and a hash.
