@@ -119,7 +119,8 @@ def test_escaped_letters_hide_no_term() -> None:
 
 
 def test_a_field_named_like_a_secret_is_one_whatever_it_says() -> None:
-    assert json.loads(masked('{"clientSecret": "plain words", "api_key": "abc", "secret": null, "password": "<redacted>"}')) == {
+    text = '{"clientSecret": "plain words", "api_key": "abc", "secret": null, "password": "<redacted>"}'
+    assert json.loads(masked(text)) == {
         "clientSecret": "<SECRET_1>", "api_key": "<SECRET_2>", "secret": None, "password": "<redacted>",
     }  # fmt: skip
 
@@ -153,8 +154,8 @@ def test_a_policy_is_checked_and_survives_storing() -> None:
 
 
 PIECES = st.sampled_from(
-    ["ana@x.com", "+34 600 123 456", "4111 1111 1111 1111", "ES9121000418450200051332", "12345678Z", "password=hunter2", " ", "\n", '"',
-     "\\", "\\u00f1", "{", "}", "[", "]", ":", ",", "order 612345678", "<EMAIL_1>", "0912345678", "María López", "-", ".", "("]
+    ["ana@x.com", "+34 600 123 456", "4111 1111 1111 1111", "ES9121000418450200051332", "12345678Z", "password=hunter2", " ", "\n",
+     '"',      "\\", "\\u00f1", "{", "}", "[", "]", ":", ",", "order 612345678", "<EMAIL_1>", "0912345678", "María López", "-", ".", "("]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=25).map("".join))
 
@@ -198,9 +199,11 @@ def test_an_address_between_any_words_is_found(before: str, after: str) -> None:
 @pytest.mark.parametrize(
     "hostile",
     [
-        "1" * 50_000, "1 " * 25_000, "1-" * 25_000, "600 123 456 " * 4_000, "+" * 50_000, "@" * 50_000, "a" * 50_000 + "@", "a@" * 25_000,
+        "1" * 50_000, "1 " * 25_000, "1-" * 25_000, "600 123 456 " * 4_000, "+" * 50_000, "@" * 50_000, "a" * 50_000 + "@",
+        "a@" * 25_000,
         "a@a." * 12_000, "password" * 6_000, "password=" * 5_000, "eyJ" * 17_000, "-----BEGIN PRIVATE KEY-----" * 1_500,
-        "://a:" * 10_000 + "@", "ES91" * 12_000, "AA11 " * 10_000, "[" * 50_000, '["' + '\\"' * 25_000, '{"a":' * 8_000, "((((1" * 10_000,
+        "://a:" * 10_000 + "@", "ES91" * 12_000, "AA11 " * 10_000, "[" * 50_000, '["' + '\\"' * 25_000,
+        '{"a":' * 8_000, "((((1" * 10_000,
         "bearer " * 7_000, "X1234567L" * 5_000, "mật khẩu của tôi " * 3_000, '"' * 50_000, "order " * 8_000 + "612345678",
     ],
 )  # fmt: skip
@@ -222,8 +225,10 @@ def _span(attributes: dict[str, object], **given: str) -> SpanData:
 
 def test_attributes_keep_what_columns_are_read_from() -> None:
     attributes: dict[str, object] = {
-        "gen_ai.request.model": "gpt-4o-2024-08-06", "gen_ai.usage.input_tokens": 4155552671, "gen_ai.response.id": "chatcmpl-0912345678",
-        "session.id": "s-612345678", "user.id": "ana@x.com", "enduser.id": 34600123456, "card": 4111111111111111, "card_float": 4111111111111111.0,
+        "gen_ai.request.model": "gpt-4o-2024-08-06", "gen_ai.usage.input_tokens": 4155552671,
+        "gen_ai.response.id": "chatcmpl-0912345678",
+        "session.id": "s-612345678", "user.id": "ana@x.com", "enduser.id": 34600123456, "card": 4111111111111111,
+        "card_float": 4111111111111111.0,
         "phone": 600123456, "orders": [612345678], "ana@x.com": True, "price": 1780000000000000000,
     }  # fmt: skip
     span = _span(attributes, name="mail to bob@x.com", status_message="no route to +34 600 123 456")
@@ -231,7 +236,7 @@ def test_attributes_keep_what_columns_are_read_from() -> None:
     draft.spans(Decoded([span]))
     draft.fill(list(number_in_order(draft.found)))
     read = span.attributes
-    assert {name: read[name] for name in ("gen_ai.request.model", "gen_ai.usage.input_tokens", "gen_ai.response.id", "session.id")} == {
+    assert {name: value for name, value in read.items() if name.startswith(("gen_ai", "session"))} == {
         "gen_ai.request.model": "gpt-4o-2024-08-06", "gen_ai.usage.input_tokens": 4155552671,
         "gen_ai.response.id": "chatcmpl-0912345678", "session.id": "s-612345678",
     }  # fmt: skip

@@ -73,7 +73,7 @@ def test_nothing_of_what_is_masked_reaches_the_disk(
     }  # fmt: skip
     bad = span({"input.value": SECRET}, trace_id="zz", name=f"to {SECRET}")
     sent = request(
-        span(values, trace_id=trace_id, name=f"turn of {SECRET}", error=f"unknown {SECRET}", events=[("log", {"body": PHONE})]), bad,
+        span(values, trace_id=trace_id, name=f"to {SECRET}", error=f"unknown {SECRET}", events=[("log", {"body": PHONE})]), bad,
         resource={"service.owner": SECRET},
     )  # fmt: skip
     report = services.traces.ingest_otlp(key, project.id, json.dumps(sent).encode())

@@ -21,8 +21,7 @@ _SIX_DIGITS = re.compile(r"[0-9](?:[ .()\-]{0,2}+[0-9]){5}")
 _LETTERS_AND_DIGITS = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{3,6}[0-9L-V]{2}[A-Za-z0-9]{5,11}(?![A-Za-z0-9])")
 """Ids with fewer than six digits in a row: an Italian codice fiscale, an Indian PAN."""
 _ODD = re.compile(
-    "[\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\uff10-\uff19\uff20\uff0b"
-    "\u00a0\u2007\u2009\u202f\u2010-\u2013]"
+    "[\u0660-\u0669\u06f0-\u06f9\u0966-\u096f\u09e6-\u09ef\uff10-\uff19\uff20\uff0b\u00a0\u2007\u2009\u202f\u2010-\u2013]"
 )
 _PLAIN = {
     **{first + digit: str(digit) for first in (0x660, 0x6F0, 0x966, 0x9E6, 0xFF10) for digit in range(10)},

@@ -35,9 +35,7 @@ _NAMES = (
 _ASSIGNED = re.compile(
     rf"(?i)(?<![^\W_])(?:{_NAMES})(?![^\W_])[\"'`*]{{0,3}}\s{{0,3}}(=|:|\bis\b|\bes\b|\blà\b|\bist\b)\s{{0,3}}[\"'`*]{{0,3}}([^\s\"'`,;&<>]{{3,300}}+)"
 )
-_SAID_OF = re.compile(
-    r"(?i)(?<![^\W_])(?:mật khẩu|mã pin) (?:của (?:tôi|em|mình|anh|chị)) (?:là|:) ?([^\s\"'`,;&<>]{3,300}+)"
-)
+_SAID_OF = re.compile(r"(?i)(?<![^\W_])(?:mật khẩu|mã pin) (?:của (?:tôi|em|mình|anh|chị)) (?:là|:) ?([^\s\"'`,;&<>]{3,300}+)")
 _CODE = re.compile(
     r"(?i)(?<![^\W_])(?:cvv2?|cvc2?|pin|otp|mã pin|mã otp)(?:[ _](?:code|number|code is|của tôi|của em))?[\"']{0,2}"
     r"(?:\s{0,2}(?:=|:|is|es|là)\s{0,2}|\s{1,2})[\"']{0,2}([0-9]{3,8})(?![\w.,/-]\w|\w)"

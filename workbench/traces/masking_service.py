@@ -12,7 +12,7 @@ from workbench.core.unit_of_work import Service
 from workbench.traces.masking import Draft
 from workbench.traces.masking_originals import PersonKeys, unseal
 from workbench.traces.masking_policy import MaskingPolicy, checked
-from workbench.traces.masking_store import _one_at_a_time, policy_of
+from workbench.traces.masking_store import one_at_a_time, policy_of
 from workbench.traces.models import MaskedValue, MaskingRules, PersonKey, Trace
 from workbench.traces.store import writing
 
@@ -55,7 +55,7 @@ class MaskingService(Service):
             work.require(Permission.MANAGE_PROJECTS, project_id)
             if work.once(command_id) is not None:
                 return policy_of(work.session, project_id)
-            _one_at_a_time(work.session, self.context, [project_id])
+            one_at_a_time(work.session, self.context, [project_id])
             current = policy_of(work.session, project_id)
             if based_on is not None and based_on != current.version:
                 raise Conflict(

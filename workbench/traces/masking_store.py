@@ -13,7 +13,7 @@ from workbench.identity.models import Project
 from workbench.traces.masking import Draft
 from workbench.traces.masking_originals import PersonKeys, seal
 from workbench.traces.masking_policy import MaskingPolicy, default_policy, policy_from_json
-from workbench.traces.models import MaskedValue, MaskingRules
+from workbench.traces.models import MaskedValue, MaskingRules, PersonKey
 
 _AT_ONCE = 400
 
@@ -49,7 +49,7 @@ def settle(session: Session, context: Context, drafts: Iterable[Draft]) -> None:
     Call it within the transaction that stores the texts, so that a number is taken if and only if it is used.
     """
     waiting = [draft for draft in drafts if draft.found]
-    _one_at_a_time(session, context, {draft.project_id for draft in waiting})
+    one_at_a_time(session, context, {draft.project_id for draft in waiting})
     for draft in waiting:
         draft.fill(_names(session, context, draft))
 
@@ -69,7 +69,17 @@ def counts_of(session: Session, project_id: str, trace_ids: Sequence[str]) -> di
     return found
 
 
-def _one_at_a_time(session: Session, context: Context, project_ids: Iterable[str]) -> None:
+def keeps_originals_of(session: Session, project_id: str, trace_id: str) -> bool:
+    """Whether an original of this trace can still be read."""
+    kept = (
+        select(MaskedValue.number)
+        .join(PersonKey, col(PersonKey.id) == col(MaskedValue.key_id))
+        .where(MaskedValue.project_id == project_id, MaskedValue.scope == trace_id, col(PersonKey.wrapped).is_not(None))
+    )
+    return session.exec(kept.limit(1)).first() is not None
+
+
+def one_at_a_time(session: Session, context: Context, project_ids: Iterable[str]) -> None:
     """With PostgreSQL several processes may write; whoever numbers a project's values waits for the one before."""
     if context.database.dialect == "postgresql":
         for project_id in sorted(project_ids):
