@@ -17,8 +17,8 @@ from workbench.ui.guard import Visit
 _EXAMPLE = "I am ana.ruiz@example.com, card 4111 1111 1111 1111, call +34 600 123 456. Order 612345678 of 2026-05-28."
 _KEEPING = {
     Originals.NOT_KEPT.value: "Only the masked text exists. Nobody can see an original, and there is nothing to erase.",
-    Originals.KEPT.value: "With a key per end user. Seeing one takes a permission and a reason, and is written into the ledger; "
-    "deleting a person's key erases theirs.",
+    Originals.KEPT.value: "With a key per end user. Seeing one takes a permission and a reason, and is written into the "
+    "ledger; deleting a person's key erases theirs.",
 }
 
 
