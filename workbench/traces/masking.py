@@ -16,12 +16,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 from workbench.core.canonical import hash_bytes
 from workbench.traces.dialects import DIALECTS
-from workbench.traces.masking_detectors import context_of, detectors_of, replaced
+from workbench.traces.masking_detectors import Detectors, context_of, detectors_of, replaced
 from workbench.traces.masking_policy import MaskingPolicy, Originals
+from workbench.traces.masking_secrets import is_secret_name
 from workbench.traces.models import Feedback
 from workbench.traces.otlp import Decoded, Rejection, Source, SpanData
 
@@ -143,12 +145,7 @@ class Draft:
 
     def _span(self, span: SpanData) -> None:
         self._identities(span.attributes)
-        pieces = [span.name, span.status_message]
-        special = _gather(span.attributes, pieces, self)
-        for many in (span.events, span.links, span.extra):
-            if many:
-                special = _gather(many, pieces, self) or special
-        if not special and not self._may_hold("\n\x00\n".join(pieces)):
+        if not self._is_worth_a_look(span.attributes, span.name, span.status_message, span.events, span.links, span.extra):
             return
         person = _person_in(span.attributes)
         for name in ("name", "status_message"):
@@ -160,14 +157,23 @@ class Draft:
             if getattr(span, name):
                 self._keep(span, name, self._value(getattr(span, name), span.trace_id, person, ""))
 
-    def _may_hold(self, text: str) -> bool:
+    def _is_worth_a_look(self, *values: Any) -> bool:
+        """Whether anything in these may have to be masked. Almost always not, so that this is what masking costs."""
+        gathered = _Gathered(self.detectors)
+        for value in values:
+            if value:
+                gathered.add(value, "")
+        if gathered.special:
+            return True
+        # Words apart from texts: ids are full of digits, and what is looked for in them would be looked for in all.
+        texts, words = "\n\x00\n".join(gathered.texts), "\n".join(gathered.words)
         # JSON text may spell letters as \u00f1: what it says is only seen once it is read.
-        return "\\u" in text or self.detectors.signs(text) != 0
+        return "\\u" in texts or self.detectors.signs(words) != 0 or self.detectors.signs(texts) != 0
 
     def _identities(self, attributes: Any) -> None:
         if not isinstance(attributes, dict):
             return
-        for name in [name for name in attributes if name in IDENTITY_ATTRIBUTES or name.endswith((".user_id", ".session_id"))]:
+        for name in [name for name in attributes if _is_identity(name)]:
             value = attributes[name]
             if isinstance(value, int) and not isinstance(value, bool):
                 value = str(value)
@@ -188,10 +194,10 @@ class Draft:
         masked = {}
         changed = False
         for name, value in attributes.items():
-            if name in IDENTITY_ATTRIBUTES:
+            if _is_identity(name):
                 kept, given = name, value
             else:
-                kept = self._text(name, scope, person)
+                kept = self._key(name, scope, person)
                 given = self._value(value, scope, person, name, numbers=name not in STRUCTURE_ATTRIBUTES)
             changed = changed or kept is not name or given is not value
             masked[kept] = given
@@ -207,7 +213,7 @@ class Draft:
             return self._number(value, scope, person, name) if numbers else value
         if isinstance(value, dict):
             pairs = [
-                (self._text(key, scope, person), self._value(one, scope, person, key, numbers=numbers, depth=depth))
+                (self._key(key, scope, person), self._value(one, scope, person, key, numbers=numbers, depth=depth))
                 for key, one in value.items()
             ]
             changed = any(
@@ -227,12 +233,15 @@ class Draft:
         whole = isinstance(value, int) or (value.is_integer() and value < 1e19)
         return self.detectors.find_in_number(int(value), context_of(name)) if whole else None
 
+    def _key(self, name: str, scope: str, person: str | None) -> str:
+        return self._text(name, scope, person) if self.detectors.looks_for_terms or _says_much(name) else name
+
     def _text(
         self, text: str, scope: str, person: str | None, context: str = "", *, numbers: bool = True, depth: int = 0
     ) -> str:
-        if len(text) < 3:
-            return text
         secret = bool(context) and self.detectors.names_secret(context)
+        if len(text) < _SHORTEST and not secret and not self.detectors.looks_for_terms:
+            return text
         signs = self.detectors.signs(text)
         if depth < _DEEPEST and (signs or secret or "\\u" in text) and text.lstrip()[:1] in ("{", "[", '"'):
             inner = self._json_text(text, scope, person, context, numbers, depth)
@@ -268,9 +277,11 @@ class Draft:
                 plain = "\\" not in raw
                 is_name = _JSON_COLON.match(text, token.end()) is not None
                 value = raw[1:-1] if plain else json.loads(raw)
-                given = self._text(value, scope, person, "" if is_name else named, numbers=numbers, depth=depth + 1)
                 if is_name:
                     named = context_of(value)
+                    given = self._key(value, scope, person)
+                else:
+                    given = self._text(value, scope, person, named, numbers=numbers, depth=depth + 1)
                 if given is value or given == value:
                     return raw
             changed = True
@@ -297,10 +308,7 @@ class Draft:
         """Mask resources and scopes; returns old id → new id. Many traces share one, so no trace's numbers are used."""
         renamed = {}
         for source in list(decoded.sources.values()):
-            pieces: list[str] = []
-            special = _gather(source.resource, pieces, self)
-            special = _gather(source.scope, pieces, self) or special
-            if not special and not self._may_hold("\n\x00\n".join(pieces)):
+            if not self._is_worth_a_look(source.resource, source.scope):
                 continue
             plain = Draft(replace(self.policy, originals=Originals.NOT_KEPT.value), self.project_id, self.key)
             resource = dict(source.resource)
@@ -347,23 +355,59 @@ def number_in_order(found: list[Marked]) -> Iterator[str]:
         yield f"<{one.kind}_{last[(one.scope, one.kind)]}>"
 
 
-def _gather(value: Any, into: list[str], draft: Draft, name: str = "") -> bool:
-    """Collect the texts of a value; returns whether something in it is to be looked at whatever the texts say."""
-    special = False
-    if isinstance(value, str):
-        into.append(value)
-        return bool(name) and draft.detectors.names_secret(context_of(name))
-    if isinstance(value, dict):
-        for key, one in value.items():
-            into.append(key)
-            if one is not None and type(one) is not bool:
-                special = _gather(one, into, draft, key) or special
-    elif isinstance(value, list):
-        for one in value:
-            special = _gather(one, into, draft, name) or special
-    elif isinstance(value, int | float) and value > 999_999:
-        return draft.kind_of_number(value, name) is not None
-    return special
+@dataclass(slots=True)
+class _Gathered:
+    """The texts of a value, to be looked at all at once."""
+
+    detectors: Detectors
+    texts: list[str] = field(default_factory=list)
+    words: list[str] = field(default_factory=list)
+    """Short ones without a blank, such as ids."""
+    special: bool = False
+    """Whether something is to be looked at whatever the texts say."""
+
+    def add(self, value: Any, name: str) -> None:
+        kind = type(value)
+        if kind is str:
+            (self.words if len(value) < _WORD and " " not in value else self.texts).append(value)
+            if name and _is_secret(name) and self.detectors.names_secret(context_of(name)):
+                self.special = True
+        elif kind is dict:
+            for key, one in value.items():
+                self.add(one, key)
+                if self.detectors.looks_for_terms or _says_much(key):
+                    self.texts.append(key)
+        elif kind is list:
+            for one in value:
+                self.add(one, name)
+        elif (kind is int or kind is float) and value > 999_999:
+            whole = kind is int or (value.is_integer() and value < 1e19)
+            if whole and self.detectors.find_in_number(int(value), context_of(name)):
+                self.special = True
+
+
+_WORD = 48
+_SHORTEST = 6
+"""Characters of the shortest address or number that is masked; secrets in fields of their name and terms may be shorter."""
+
+
+@lru_cache(maxsize=8192)
+def _is_identity(name: str) -> bool:
+    return name in IDENTITY_ATTRIBUTES or name.endswith((".user_id", ".session_id"))
+
+
+@lru_cache(maxsize=8192)
+def _is_secret(name: str) -> bool:
+    return is_secret_name(context_of(name).rstrip(": "))
+
+
+@lru_cache(maxsize=8192)
+def _says_much(name: str) -> bool:
+    """Whether a key is more than the name of a field and so is looked at like a text."""
+    return _NAME.fullmatch(name) is None
+
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z_\-]*+(?:\.(?:[A-Za-z_\-]++|[0-9]{1,4}(?=\.|\Z)))*+[0-9]{0,2}")
 
 
 def _person_in(attributes: dict[str, Any]) -> str | None:

@@ -82,6 +82,10 @@ class Detectors:
         self._letters_first = bool({"in", "it"} & set(policy.id_countries)) and "ID" in self._types
         self._numbers = bool(self._types & {"PHONE", "CARD", "IBAN", "ID"})
 
+    @property
+    def looks_for_terms(self) -> bool:
+        return bool(self._term_words)
+
     @cached_property
     def _terms(self) -> re.Pattern[str]:
         longest_first = sorted({form for term in self.policy.terms for form in _spellings(term)}, key=len, reverse=True)

@@ -89,8 +89,6 @@ def find_ids(text: str, countries: tuple[str, ...], context: str = "") -> Iterat
     """
     pieces = _around_digits(text)
     for form, pattern, words in _compiled(countries):
-        if words is not None and not words.search(context) and not words.search(text):
-            continue
         for first, last in pieces:
             for match in pattern.finditer(text, first, last):
                 if words is not None and not words.search(_before(text, match.start(), context)):

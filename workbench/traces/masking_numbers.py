@@ -56,6 +56,9 @@ _MONEY_BEHIND = re.compile(
     r"(?i)\s?(?:[$€£¥₫₹%]|(?:usd|eur|euros?|gbp|pounds?|vnd|vnđ|mxn|dollars?|dólares|pesos|đồng|đ|dong|ms|kb|mb|gb|bytes|tokens"
     r"|seconds|segundos|giây|points|puntos|điểm|triệu|nghìn|tỷ)(?!\w))"
 )
+_ENDS_MASKED = re.compile(r"_[0-9a-f]{1,12}>\Z")
+_BEGINS_MASKED = re.compile(r"<[A-Z]{2,6}_[0-9a-f]")
+"""A placeholder holds a number together as the word did that it stands for: masking again changes nothing."""
 _BEFORE = 48
 _MOST_CHECKED = 2000
 """Candidates of one text that are looked up; a text with more of them is a table, and each costs tens of microseconds."""
@@ -110,6 +113,8 @@ def starts_well(text: str, start: int) -> bool:
     if before.isalnum() or before == "_":
         return False
     if before in "-./,:" and start > 1:
+        if text[start - 2] == ">":
+            return not _ENDS_MASKED.search(text, max(0, start - 24), start - 1)
         return not (text[start - 2].isalnum() and (before != ":" or text[start - 2].isdigit()))
     return True
 
@@ -121,7 +126,9 @@ def ends_well(text: str, end: int) -> bool:
         return True
     if behind[0].isalnum() or behind[0] == "_":
         return False
-    return not (behind[0] in "-./,:" and len(behind) > 1 and behind[1].isalnum()) and behind[0] != "@"
+    if behind[0] in "-./,:" and len(behind) > 1:
+        return not behind[1].isalnum() and not _BEGINS_MASKED.match(text, end + 1)
+    return behind[0] != "@"
 
 
 def is_of_something_else(text: str, start: int, context: str = "") -> bool:
