@@ -3,7 +3,7 @@
 import streamlit as st
 
 from workbench.core.actors import Permission
-from workbench.ui import admin_people, admin_processes, admin_project, guard, page
+from workbench.ui import admin_masking, admin_people, admin_processes, admin_project, guard, page
 
 visit = guard.visit()
 page.header("Admin", "People and their roles, API keys, processes and jobs of this workbench.")
@@ -21,3 +21,5 @@ with processes:
     admin_processes.processes(visit)
 with project:
     admin_project.project(visit)
+    st.divider()
+    admin_masking.masking(visit)

@@ -25,6 +25,7 @@ from workbench.knowledge.service import KnowledgeService
 from workbench.prompts.service import PromptService
 from workbench.releases.service import ReleaseService
 from workbench.releases.verify import live
+from workbench.traces.masking_service import MaskingService
 from workbench.traces.service import TraceService
 from workbench.tuning.service import TuningService
 
@@ -50,6 +51,10 @@ class Services:
     @cached_property
     def traces(self) -> TraceService:
         return TraceService(self.context)
+
+    @cached_property
+    def masking(self) -> MaskingService:
+        return MaskingService(self.context)
 
     @cached_property
     def annotation(self) -> AnnotationService:

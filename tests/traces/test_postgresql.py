@@ -3,6 +3,7 @@
 import os
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from workbench.identity.service import local_administrator
 from workbench.traces import coverage, queries, remapping
 from workbench.traces.cli_views import trace_as_json
 from workbench.traces.indexer import index_all
+from workbench.traces.masking_policy import MaskingPolicy
 from workbench.traces.queries import SORTS, TraceFilter
 
 
@@ -104,3 +106,26 @@ def test_coverage_mapping_and_linked_evaluations_on_postgresql(services: Service
         found = remapping.state(session, project.id)
         assert found is not None
         assert (found.is_running, found.remap.touched) == (False, 2)
+
+
+def test_masking_numbers_a_trace_and_keeps_originals_on_postgresql(services: Services) -> None:
+    admin = local_administrator()
+    project = services.identity.add_project(admin, key="bank", name="Bank", languages=["es"])
+    policy = MaskingPolicy(phone_regions=("ES",), originals="kept encrypted")
+    assert services.masking.set_policy(admin, project.id, policy, reason="Fraud cases", command_id="c").version == 2
+    assert services.masking.set_policy(admin, project.id, policy, reason="Fraud cases", command_id="c").version == 2
+    trace_id = secrets.token_hex(16)
+
+    def send(number: int) -> None:
+        said = {"workbench.input": f"a@x.example and person{number % 3}@x.example", "user.id": "u"}
+        services.traces.ingest_otlp(admin, project.id, request(span(said, trace_id=trace_id)))
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(send, range(12)))
+    index_all(services.context)
+    with services.context.database.session() as session:
+        assert queries.get_trace(session, project.id, trace_id).mask_counts == {"EMAIL": 4}
+    seen = services.masking.reveal(admin, project.id, trace_id, reason="Complaint 12")
+    assert {one.text for one in seen} == {"a@x.example", *(f"person{number}@x.example" for number in range(3))}
+    assert services.masking.forget_person(admin, project.id, "u", reason="Asked to") == 1
+    assert {one.text for one in services.masking.reveal(admin, project.id, trace_id, reason="Again")} == {None}

@@ -15,6 +15,10 @@ from workbench.identity.service import local_administrator
 from workbench.traces import cli_views, queries, remapping
 from workbench.traces.imports import FORMAT_WORDS, ImportReport, reader_for, recognise
 from workbench.traces.indexer import index_pending
+from workbench.traces.masking import preview
+from workbench.traces.masking_store import policy_of
+
+_MAX_CHECKED = 16 << 20
 
 app = typer.Typer(help="Traces: import, list and show them.", no_args_is_help=True)
 
@@ -173,3 +177,30 @@ def remap(home: Home = None, project: ProjectKey = None) -> None:
         found = remapping.state(session, project_id)
     if found is not None:
         print(f"{found.remap.touched:,} of {found.remap.looked_at:,} traces had an older mapping and were read again.")
+
+
+@app.command("mask-check")
+def mask_check(
+    file: Annotated[str, typer.Argument(help="A text file, or - for standard input.")],
+    home: Home = None,
+    project: ProjectKey = None,
+) -> None:
+    """Print what a text would become under the project's masking rules; counts go to standard error. Nothing is stored."""
+    services = open_home(home)
+    with services.context.database.session() as session:
+        policy = policy_of(session, pick_project(services, project).id)
+    try:
+        data = sys.stdin.buffer.read(_MAX_CHECKED + 1) if file == "-" else _first_bytes(Path(file))
+    except OSError as error:
+        raise InvalidInput(f"{file} cannot be read.", why=str(error.strerror)) from error
+    if len(data) > _MAX_CHECKED:
+        raise InvalidInput(f"The text is longer than {_MAX_CHECKED:,} bytes.", todo="Check a piece of it.")
+    masked, counts = preview(policy, data.decode("utf-8", "replace"))
+    print(masked, end="" if masked.endswith("\n") else "\n")
+    said = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "nothing"
+    print(f"masked: {said} (rules version {policy.version})", file=sys.stderr)
+
+
+def _first_bytes(path: Path) -> bytes:
+    with path.open("rb") as opened:
+        return opened.read(_MAX_CHECKED + 1)

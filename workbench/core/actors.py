@@ -27,6 +27,7 @@ class Permission(StrEnum):
     TAG_TRACES = "traces.tag"
     EXPORT_TRACES = "traces.export"
     MAP_TRACES = "traces.map"
+    SEE_ORIGINALS = "traces.see_originals"
     MANAGE_QUEUES = "queues.manage"
     ANNOTATE = "responses.submit"
     ADJUDICATE = "responses.adjudicate"

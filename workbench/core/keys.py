@@ -61,3 +61,13 @@ def decode_public_key(text: str) -> Ed25519PublicKey:
 def sign(key: Ed25519PrivateKey, data: bytes) -> str:
     """The signature over `data`, 64 bytes as base64 text."""
     return base64.b64encode(key.sign(data)).decode()
+
+
+def secret_key(settings: Settings, name: str) -> bytes:
+    """32 random bytes for hashing and encrypting, made at first use as `name.key`."""
+    folder = settings.keys_folder
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / f"{name}.key"
+    if not path.exists():
+        write_once(path, base64.b64encode(os.urandom(32)), mode=0o600)
+    return base64.b64decode(path.read_bytes())

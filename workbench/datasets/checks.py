@@ -12,16 +12,18 @@ from workbench.datasets.builder import Collected
 from workbench.datasets.rows import Row
 from workbench.datasets.settings import BuildSettings
 from workbench.golden.leaks import find_leaks
+from workbench.traces.masking_detectors import detectors_of
+from workbench.traces.masking_policy import MaskingPolicy, default_policy
 
 NEAR = 0.9
 """Cosine from which a question counts as a near-duplicate of a golden one."""
 
-_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{2,63})+")
-_CARD = re.compile(r"(?<!\d)\d(?:[ -]?\d){12,18}(?!\d)")
-_IBAN = re.compile(r"\b[A-Z]{2}\d{2}(?:[ ]?[A-Z0-9]{4}){3,7}(?:[ ]?[A-Z0-9]{1,3})?\b")
-_PHONE = re.compile(
-    r"(?<![\w.,])(?:\+|00)\d{1,3}[ ().-]{0,2}\d(?:[ ().-]{0,2}\d){5,12}(?!\w)|\b0\d{2,4}[ -]\d{3}[ -]?\d{3,5}\b"
-)
+_KINDS = {
+    "EMAIL": "e-mail address", "CARD": "card number", "IBAN": "account number", "PHONE": "phone number", "ID": "national id",
+    "SECRET": "secret",
+}  # fmt: skip
+_EVERYTHING = default_policy(["en", "es", "vi", "de", "fr", "it", "pt"])
+"""Where no project's rules are at hand."""
 _CITATION = re.compile(r"\[([^\[\]\s]{2,80})\]")
 
 
@@ -73,18 +75,10 @@ def examine(found: Collected, settings: BuildSettings, golden: Sequence[str], em
     return checks
 
 
-def personal_data(text: str) -> list[str]:
-    """Kinds of personal data that a text seems to hold: e-mail address, card number, account number, phone number."""
-    kinds = []
-    if _EMAIL.search(text):
-        kinds.append("e-mail address")
-    if any(_luhn(re.sub(r"\D", "", match[0])) for match in _CARD.finditer(text)):
-        kinds.append("card number")
-    if _IBAN.search(text):
-        kinds.append("account number")
-    if _PHONE.search(text):
-        kinds.append("phone number")
-    return kinds
+def personal_data(text: str, policy: MaskingPolicy = _EVERYTHING) -> list[str]:
+    """Kinds of personal data that a text seems to hold, such as `e-mail address`, found as masking finds them."""
+    kinds = {hit.kind for hit in detectors_of(policy).find(text)}
+    return [words for kind, words in _KINDS.items() if kind in kinds]
 
 
 def shared_words(rows: Sequence[Row], golden: Sequence[str]) -> dict[int, str]:
@@ -106,7 +100,7 @@ def _personal_data(found: Collected, settings: BuildSettings) -> Check:
             kept.append(row)
     found.rows = kept
     if not hit:
-        return Check(name, Level.OK, "No e-mail address, card, account or phone number was found.")
+        return Check(name, Level.OK, "No e-mail address, card, account, phone number, national id or secret was found.")
     if settings.exclude_personal_data:
         return Check(name, Level.NOTE, f"{_rows(len(hit))} with personal data left out.", traces=hit)
     return Check(
@@ -197,12 +191,6 @@ def _drop(found: Collected, reasons: dict[int, str]) -> None:
     for index, reason in reasons.items():
         found.drop(found.rows[index], reason)
     found.rows = [row for index, row in enumerate(found.rows) if index not in reasons]
-
-
-def _luhn(digits: str) -> bool:
-    """Whether the check digit of a card number holds (ISO/IEC 7812-1)."""
-    doubled = (int(digit) * (1 + place % 2) for place, digit in enumerate(reversed(digits)))
-    return 13 <= len(digits) <= 19 and sum(value - 9 if value > 9 else value for value in doubled) % 10 == 0
 
 
 def _rows(number: int) -> str:

@@ -15,13 +15,13 @@ ROLE_PERMISSIONS: dict[Role, frozenset[Permission]] = {
             P.EDIT_GOLDEN, P.TUNE, P.COMPARE, P.PROPOSE_RELEASE, P.CANCEL_JOBS,
         }
     ),
-    R.REVIEWER: frozenset({P.READ_PROJECT, P.APPROVE_RELEASE, P.READ_AUDIT, P.EXPORT_TRACES}),
+    R.REVIEWER: frozenset({P.READ_PROJECT, P.APPROVE_RELEASE, P.READ_AUDIT, P.EXPORT_TRACES, P.SEE_ORIGINALS}),
     R.OPERATOR: frozenset({P.READ_PROJECT, P.PROMOTE_RELEASE, P.ROLL_BACK_RELEASE, P.CANCEL_JOBS}),
     R.AUDITOR: frozenset({P.READ_PROJECT, P.READ_AUDIT}),
     R.ADMIN: frozenset(
         {
             P.READ_PROJECT, P.READ_AUDIT, P.MANAGE_PEOPLE, P.MANAGE_KEYS, P.MANAGE_PROJECTS, P.MANAGE_QUEUES, P.CANCEL_JOBS,
-            P.INGEST_TRACES, P.SEND_FEEDBACK, P.MAP_TRACES,
+            P.INGEST_TRACES, P.SEND_FEEDBACK, P.MAP_TRACES, P.SEE_ORIGINALS,
         }
     ),
 }  # fmt: skip
@@ -51,6 +51,8 @@ _IN_WORDS: dict[Permission, str] = {
     P.MAP_TRACES: "map attributes of traces",
     P.MANAGE_QUEUES: "manage annotation queues",
     P.READ_PROJECT: "see this project",
+    P.SEE_ORIGINALS: "see what was masked",
+    P.MANAGE_PROJECTS: "manage projects and their rules",
 }
 
 

@@ -53,6 +53,7 @@ class StoredSpan:
     id: int = 0
     """Order of arrival."""
     received_at: datetime | None = None
+    mask_policy: int = 0
 
 
 def assemble(
@@ -84,6 +85,7 @@ def assemble(
         "mapping_version": MAPPING_VERSION,
         "project_mapping": own.version if own else 0,
         "counted_span_id": max(span.id for span in ordered),
+        "mask_policy": min(span.mask_policy for span in ordered),
         "indexed": False,
         **{column: _first(read, outward, column) for column in _SAID_ONCE},
     }

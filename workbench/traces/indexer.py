@@ -15,6 +15,7 @@ from workbench.core.unit_of_work import Context
 from workbench.traces import coverage, remapping, search
 from workbench.traces.annotations import feedback_carried, is_evaluation
 from workbench.traces.assemble import StoredSpan, assemble, sent_tags, trace_text
+from workbench.traces.masking_store import counts_of
 from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag
 from workbench.traces.own_mapping import OwnMapping, own_mappings
 from workbench.traces.store import insert, table, touch, writing
@@ -61,6 +62,7 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         spans = _spans(session, wanted)
         feedback, tags = _feedback(session, wanted), _tags(session, wanted)
         own = own_mappings(session, {project_id for project_id, _ in wanted})
+        masked = _masked(session, wanted)
     rows, heard, tagged, judging = [], [], [], []
     elsewhere: set[str] = set()
     for key in wanted:
@@ -72,7 +74,7 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
             heard += said
             judging.append(key)  # work about other traces: what it said is theirs, and it is none of the application's
             continue
-        rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns})
+        rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns, "mask_counts": masked[key]})
         heard += said
         tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, tags[key])]
     with writing(context), Session(context.database.ingesting) as session, session.begin():
@@ -188,6 +190,7 @@ def _spans(session: Session, keys: Sequence[Key]) -> dict[Key, list[StoredSpan]]
     columns = (
         Span.project_id, Span.trace_id, Span.span_id, Span.parent_span_id, Span.name, Span.started_ns, Span.ended_ns,
         Span.status, Span.status_message, Span.attributes, Span.events, Span.source_id, Span.links, Span.id, Span.received_at,
+        Span.mask_policy,
     )  # fmt: skip
     statement = select(*columns).where(col(Span.trace_id).in_([trace_id for _, trace_id in keys]))  # type: ignore[call-overload]
     rows = session.exec(statement).all()
@@ -201,9 +204,17 @@ def _spans(session: Session, keys: Sequence[Key]) -> dict[Key, list[StoredSpan]]
             span_id=row.span_id, parent_span_id=row.parent_span_id, name=row.name, started_ns=row.started_ns,
             ended_ns=row.ended_ns, status=row.status, status_message=row.status_message, attributes=row.attributes,
             events=row.events, resource=source.resource, links=row.links, scope=str(source.scope.get("name") or ""),
-            id=row.id, received_at=row.received_at,
+            id=row.id, received_at=row.received_at, mask_policy=row.mask_policy,
         )  # fmt: skip
         found[(row.project_id, row.trace_id)].append(read)
+    return found
+
+
+def _masked(session: Session, keys: Sequence[Key]) -> dict[Key, dict[str, int]]:
+    found: dict[Key, dict[str, int]] = defaultdict(dict)
+    for project_id in {project_id for project_id, _ in keys}:
+        counts = counts_of(session, project_id, [trace_id for project, trace_id in keys if project == project_id])
+        found.update({(project_id, trace_id): types for trace_id, types in counts.items()})
     return found
 
 

@@ -4,7 +4,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import BigInteger, Index
+from sqlalchemy import BigInteger, Index, LargeBinary
 from sqlmodel import Field, SQLModel, UniqueConstraint
 
 from workbench.core.clock import UtcDateTime, now
@@ -49,6 +49,8 @@ class Span(SQLModel, table=True):
     """[{"trace_id", "span_id", "attributes"}]"""
     extra: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
     """What else the span carried: trace_state, flags, dropped counts."""
+    mask_policy: int = 0
+    """Version of the project's masking rules under which its texts were stored; 0: before there was masking."""
 
     @property
     def duration_ms(self) -> float:
@@ -129,6 +131,10 @@ class Trace(SQLModel, table=True):
     error_count: int = 0
     document_count: int = 0
     tool_count: int = 0
+    mask_policy: int = 0
+    """The oldest version of the masking rules under which a span of it was stored; 0: a span is not masked."""
+    mask_counts: dict[str, int] = Field(default_factory=dict, sa_type=JsonColumn)
+    """Type → how many different values were masked, such as {"EMAIL": 1, "PHONE": 2}."""
     indexed: bool = False
     """Whether the text search holds this version of the trace."""
     mapping_version: int = 0
@@ -315,3 +321,56 @@ class Remap(SQLModel, table=True):
     after_id: int = Field(default=0, sa_type=BigInteger)
     """Row of the trace looked at last."""
     done_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class MaskingRules(SQLModel, table=True):
+    """What a project masks on the way in, from one moment on. Never updated: a change is the next version."""
+
+    __tablename__ = "masking_rules"
+    __table_args__ = {"schema": TRACES}
+
+    project_id: str = Field(primary_key=True)
+    version: int = Field(primary_key=True)
+    """From 2 on; version 1 is what every project begins with."""
+    rules: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    """{"types", "phone_regions", "id_countries", "terms", "originals"}"""
+    changed_by: str = ""
+    """Actor id."""
+    reason: str = ""
+    at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class MaskedValue(SQLModel, table=True):
+    """A value that was masked in a trace: its number, and no more of it than a keyed hash."""
+
+    __tablename__ = "masked_value"
+    __table_args__ = (UniqueConstraint("project_id", "scope", "kind", "number"), {"schema": TRACES})
+
+    project_id: str = Field(primary_key=True)
+    scope: str = Field(primary_key=True)
+    """The trace id; for feedback on a session `session:` and its id."""
+    kind: str = Field(primary_key=True)
+    """EMAIL, PHONE, CARD, IBAN, ID, SECRET or TERM."""
+    digest: str = Field(primary_key=True)
+    """Keyed hash over project, scope, kind and value."""
+    number: int
+    original: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """The text, encrypted with the person's key; None where originals are not kept."""
+    key_id: str | None = None
+    """The PersonKey."""
+
+
+class PersonKey(SQLModel, table=True):
+    """The key of one end user's originals, wrapped. Without it nobody can read them."""
+
+    __tablename__ = "person_key"
+    __table_args__ = (Index("ix_person_key_person", "project_id", "person"), {"schema": TRACES})
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    project_id: str
+    person: str
+    """Keyed hash of the end user's id, or of the trace where no end user is named."""
+    wrapped: bytes | None = Field(default=None, sa_type=LargeBinary)
+    """None: erased."""
+    made_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    erased_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -23,6 +23,7 @@ from workbench.traces.feedback import feedback_row
 from workbench.traces.import_runs import ImportRun, begin
 from workbench.traces.imports import ImportReport, Reader, import_file, reader_for, recognise
 from workbench.traces.indexer import assemble_pending, index_all, index_texts
+from workbench.traces.masking_store import new_draft, settle
 from workbench.traces.models import Feedback, ProjectMapping, Remap, Span, Trace, TraceTag
 from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
 from workbench.traces.store import Batch, GroupWriter, insert, touch, writing
@@ -89,7 +90,7 @@ class TraceService(Service):
                 decoded = decode_json(request, received_ns=received_ns)
         except InvalidInput as error:
             unreadable = Decoded(rejected=[Rejection(f"{error} ({len(request):,} bytes)"[:500])])
-            self._writer.write(Batch(actor, project_id, unreadable, body_hash, origin=origin))
+            self.store(actor, project_id, unreadable, body_hash, origin=origin)
             raise
         return self.store(actor, project_id, decoded, body_hash, origin=origin)
 
@@ -103,9 +104,11 @@ class TraceService(Service):
         origin: str,
         permissions: tuple[Permission, ...] = (Permission.INGEST_TRACES,),
     ) -> IngestReport:
-        """Store decoded spans durably; see `ingest_otlp`."""
+        """Store decoded spans durably, masked by the project's rules; see `ingest_otlp`."""
         if decoded.spans or decoded.rejected:
-            batch = Batch(actor, project_id, decoded, body_hash, permissions, origin)
+            draft = new_draft(self.context, project_id)
+            draft.spans(decoded)
+            batch = Batch(actor, project_id, decoded, body_hash, draft, permissions, origin)
             self._writer.write(batch)
             new = batch.new_spans
         else:
@@ -242,8 +245,12 @@ class TraceService(Service):
     def add_feedback_many(self, actor: Actor, project_id: str, signals: Sequence[dict[str, Any]]) -> list[Feedback]:
         """Store several signals in one transaction: all of them or, when one is invalid, none. See `add_feedback`."""
         rows = [feedback_row(project_id, sent_by=actor.name, **values) for values in signals]
+        draft = new_draft(self.context, project_id)
+        for row in rows:
+            draft.feedback(row)
         with writing(self.context), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.SEND_FEEDBACK, project_id)
+            settle(work.session, self.context, [draft])
             stored = []
             for row in rows:
                 statement = insert(self.context, Feedback).on_conflict_do_nothing()

@@ -18,6 +18,8 @@ from workbench.core.actors import Actor, Permission
 from workbench.core.clock import now
 from workbench.core.ids import new_id
 from workbench.core.unit_of_work import Context, UnitOfWork
+from workbench.traces.masking import Draft
+from workbench.traces.masking_store import settle
 from workbench.traces.models import RejectedSpan, Span, SpanSource, TracePending
 from workbench.traces.otlp import Decoded
 
@@ -32,6 +34,8 @@ class Batch:
     project_id: str
     decoded: Decoded
     body_hash: str
+    draft: Draft
+    """The same spans masked; it numbers what it found when they are written."""
     permissions: tuple[Permission, ...] = (Permission.INGEST_TRACES,)
     """Any one of these suffices."""
     origin: str = "otlp"
@@ -89,6 +93,8 @@ class GroupWriter:
             for batch in group:
                 work.actor = batch.actor
                 require_any(work, batch.permissions, batch.project_id)
+            settle(work.session, self.context, [batch.draft for batch in group])
+            for batch in group:
                 _insert(work.session, self.context, batch)
                 by_sender.setdefault((batch.actor.id, batch.project_id, batch.origin), []).append(batch)
             for (_, project_id, origin), batches in by_sender.items():
@@ -146,6 +152,7 @@ def _insert(session: Session, context: Context, batch: Batch) -> None:
                 "events": span.events,
                 "links": span.links,
                 "extra": span.extra,
+                "mask_policy": batch.draft.policy.version,
             }
             for span in decoded.spans
         ]

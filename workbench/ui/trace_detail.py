@@ -10,7 +10,7 @@ from workbench.core.errors import NotFound
 from workbench.traces import queries
 from workbench.traces.cli_views import trace_as_json
 from workbench.traces.models import Trace
-from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_view
+from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_masking, trace_view
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -34,6 +34,7 @@ def show(visit: Visit, trace_id: str) -> None:
     if opened:
         _go(view, opened)
         st.rerun()
+    trace_masking.show(visit, trace)
     if queues:
         st.caption(
             "In annotation: " + ", ".join(page.escape_markdown(f"{queue.name} ({item.state})") for queue, item in queues)

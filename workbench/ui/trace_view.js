@@ -55,7 +55,7 @@ function current(turn) {
   }
   box.append(head, make("div", "said text user", turn.question || "(no question)"));
   const answer = make("div", `said text assistant${turn.failed && !turn.answer ? " failed" : ""}`);
-  answer.textContent = turn.answer || turn.error || "(no answer)";
+  write(answer, turn.answer || turn.error || "(no answer)");
   box.append(answer);
   if (turn.failed && turn.answer && turn.error) box.append(make("div", "small quiet", turn.error));
   if (turn.feedback.length) box.append(section("Feedback", turn.feedback.map(signal)));
@@ -100,7 +100,7 @@ function passage(one) {
   if (one.content) summary.append(make("span", "peek quiet", one.content.slice(0, 400)));
   const inside = make("div", "inside text");
   if (one.marked) inside.append(one.marked[0], make("mark", "", one.marked[1]), one.marked[2]);
-  else inside.textContent = one.content;
+  else write(inside, one.content);
   card.append(summary, inside);
   return card;
 }
@@ -192,6 +192,25 @@ function link(address, text) {
 function make(tag, className = "", text = "") {
   const element = document.createElement(tag);
   if (className) element.className = className;
-  if (text) element.textContent = text;
+  if (text) write(element, text);
   return element;
+}
+
+const MASK = /<(EMAIL|PHONE|CARD|IBAN|ID|SECRET|TERM)_([0-9]{1,9}|[0-9a-f]{12})>/g;
+
+// Text as it is, with a small chip for every placeholder of masked data. Chips are made of text too.
+function write(element, value) {
+  const text = String(value);
+  element.textContent = "";
+  let position = 0;
+  for (const match of text.matchAll(MASK)) {
+    element.append(text.slice(position, match.index));
+    const chip = document.createElement("span");
+    chip.className = "mask";
+    chip.textContent = `${match[1].toLowerCase()} ${match[2]}`;
+    chip.title = `${match[0]}: masked when it came in`;
+    element.append(chip);
+    position = match.index + match[0].length;
+  }
+  element.append(text.slice(position));
 }

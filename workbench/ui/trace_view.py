@@ -12,7 +12,7 @@ from workbench.core.errors import NotFound
 from workbench.knowledge.queries import entry_by_key
 from workbench.traces.models import Feedback, Trace
 from workbench.traces.queries import feedback_of, session_traces
-from workbench.ui import page
+from workbench.ui import page, trace_masking
 from workbench.ui.trace_filters import View
 from workbench.ui.trace_list import link, milliseconds, money
 
@@ -71,6 +71,7 @@ def _glance(trace: Trace) -> list[list[str]]:
         pairs.append(["Tokens in, out", f"{tokens[0]} · {tokens[1]}", ""])
     if trace.cost is not None:
         pairs.append(["Cost", money(trace.cost, trace.currency), ""])
+    pairs += trace_masking.glance(trace)
     pairs.append(["Spans", f"{trace.span_count:,}" + (f", {trace.error_count} failed" if trace.error_count else ""), ""])
     return pairs
 

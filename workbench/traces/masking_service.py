@@ -1,0 +1,166 @@
+"""Commands over masking: change the rules, see originals, forget a person."""
+
+from dataclasses import dataclass
+
+from sqlmodel import select
+
+from workbench.core.actors import Actor, Permission
+from workbench.core.canonical import content_hash
+from workbench.core.errors import Conflict, InvalidInput, NotFound
+from workbench.core.keys import secret_key
+from workbench.core.unit_of_work import Service
+from workbench.traces.masking import Draft
+from workbench.traces.masking_originals import PersonKeys, unseal
+from workbench.traces.masking_policy import MaskingPolicy, checked
+from workbench.traces.masking_store import one_at_a_time, policy_of
+from workbench.traces.models import MaskedValue, MaskingRules, PersonKey, Trace
+from workbench.traces.store import writing
+
+
+@dataclass(frozen=True)
+class Original:
+    """What a placeholder stands for."""
+
+    placeholder: str
+    text: str | None
+    """None: not kept, or its key was erased."""
+
+
+class MaskingService(Service):
+    """A project's masking rules, and the originals where it keeps them."""
+
+    def set_policy(
+        self,
+        actor: Actor,
+        project_id: str,
+        policy: MaskingPolicy,
+        *,
+        reason: str,
+        based_on: int | None = None,
+        command_id: str | None = None,
+    ) -> MaskingPolicy:
+        """Make new rules for what comes in from now on. What is stored already stays as it is.
+
+        Args:
+            based_on: the version that the person saw.
+
+        Raises:
+            InvalidInput: no reason, or a type, region, country or term that cannot be.
+            Conflict: somebody changed the rules meanwhile.
+        """
+        wanted = checked(policy)
+        if not reason.strip():
+            raise InvalidInput("A change of masking needs a reason.", todo="Say why, in a few words.")
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            work.require(Permission.MANAGE_PROJECTS, project_id)
+            if work.once(command_id) is not None:
+                return policy_of(work.session, project_id)
+            one_at_a_time(work.session, self.context, [project_id])
+            current = policy_of(work.session, project_id)
+            if based_on is not None and based_on != current.version:
+                raise Conflict(
+                    "The masking rules were changed meanwhile.",
+                    why=f"You saw version {based_on}, now it is {current.version}.",
+                    todo="Reload the page and look again.",
+                )
+            if wanted.as_json() == current.as_json():
+                return current
+            rules = MaskingRules(
+                project_id=project_id,
+                version=current.version + 1,
+                rules=wanted.as_json(),
+                changed_by=actor.id,
+                reason=reason.strip(),
+            )
+            work.add(rules)
+            # Terms may be names of people: the ledger has their number and a hash.
+            work.record(
+                "traces.masking_changed",
+                subject=("masking_policy", f"{project_id}:{rules.version}"),
+                project_id=project_id,
+                reason=reason.strip(),
+                version=rules.version,
+                types=list(wanted.types),
+                types_before=list(current.types),
+                phone_regions=list(wanted.phone_regions),
+                id_countries=list(wanted.id_countries),
+                terms=len(wanted.terms),
+                terms_hash=content_hash([secret_key(self.context.settings, "masking").hex(), *wanted.terms]),
+                originals=wanted.originals,
+                originals_before=current.originals,
+            )
+            work.remember(version=rules.version)
+            return policy_of(work.session, project_id)
+
+    def reveal(self, actor: Actor, project_id: str, trace_id: str, *, reason: str) -> list[Original]:
+        """The originals of a trace, in the order of their placeholders. Each time is an event in the ledger.
+
+        Raises:
+            InvalidInput: no reason.
+            NotFound: there is no such trace, or nothing was kept of it.
+            NotAllowed: the actor may not see originals.
+        """
+        if not reason.strip():
+            raise InvalidInput("Seeing an original needs a reason.", todo="Say why; it is written into the ledger.")
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            work.require(Permission.SEE_ORIGINALS, project_id)
+            rows = work.session.exec(
+                select(MaskedValue, PersonKey)
+                .join(PersonKey, PersonKey.id == MaskedValue.key_id, isouter=True)  # type: ignore[arg-type]
+                .where(MaskedValue.project_id == project_id, MaskedValue.scope == trace_id)
+                .order_by(MaskedValue.kind, MaskedValue.number)  # type: ignore[arg-type]
+            ).all()
+            if not any(row.original is not None for row, _ in rows):
+                raise NotFound(
+                    "No original of this trace is kept.",
+                    why="The project keeps none, or kept none when the trace came in.",
+                )
+            keys = PersonKeys(work.session, self.context.settings, project_id)
+            originals = []
+            for row, key in rows:
+                readable = row.original is not None and key is not None and key.wrapped is not None
+                shown = unseal(row, keys.open(key)) if readable else None
+                originals.append(Original(f"<{row.kind}_{row.number}>", shown))
+            seen = [row.kind for (row, _), one in zip(rows, originals, strict=True) if one.text is not None]
+            work.record(
+                "traces.original_seen",
+                subject=("trace", trace_id),
+                project_id=project_id,
+                reason=reason.strip(),
+                seen={kind: seen.count(kind) for kind in sorted(set(seen))},
+                erased=len(originals) - len(seen),
+            )
+        return originals
+
+    def forget_person(self, actor: Actor, project_id: str, user_id: str, *, reason: str) -> int:
+        """Erase the keys of an end user's originals, so that nobody can read them again. It cannot be undone.
+
+        Args:
+            user_id: as the application sent it, or as a trace shows it.
+
+        Returns:
+            How many keys were erased.
+
+        Raises:
+            InvalidInput: no user id or no reason.
+        """
+        if not user_id.strip() or not reason.strip():
+            raise InvalidInput("Forgetting a person needs their user id and a reason.")
+        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+            work.require(Permission.MANAGE_PROJECTS, project_id)
+            draft = Draft(policy_of(work.session, project_id), project_id, secret_key(self.context.settings, "masking"))
+            known_as = list(dict.fromkeys([user_id, draft.identity(user_id) or user_id]))
+            traces = work.session.exec(
+                select(Trace.trace_id).where(Trace.project_id == project_id, Trace.user_id.in_(known_as))  # type: ignore[union-attr]
+            ).all()
+            keys = PersonKeys(work.session, self.context.settings, project_id)
+            erased = keys.forget([*(f"user:{name}" for name in known_as), *(f"trace:{trace_id}" for trace_id in traces)])
+            work.record(
+                "traces.person_forgotten",
+                subject=("person_key", keys.reference(f"user:{known_as[-1]}")),
+                project_id=project_id,
+                reason=reason.strip(),
+                keys=erased,
+                traces=len(traces),
+            )
+        return erased

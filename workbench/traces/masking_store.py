@@ -1,0 +1,120 @@
+"""Masking's memory: policies by version, and which value has which number in a trace."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import func, text
+from sqlmodel import Session, col, select
+
+from workbench.core.keys import secret_key
+from workbench.core.unit_of_work import Context
+from workbench.identity.models import Project
+from workbench.traces.masking import Draft
+from workbench.traces.masking_originals import PersonKeys, seal
+from workbench.traces.masking_policy import MaskingPolicy, default_policy, policy_from_json
+from workbench.traces.models import MaskedValue, MaskingRules, PersonKey
+
+_AT_ONCE = 400
+
+
+def policy_of(session: Session, project_id: str) -> MaskingPolicy:
+    """The rules that hold in a project now; version 1 is what every project begins with."""
+    rules = session.exec(
+        select(MaskingRules).where(MaskingRules.project_id == project_id).order_by(col(MaskingRules.version).desc()).limit(1)
+    ).first()
+    if rules is not None:
+        return policy_from_json(rules.rules, rules.version)
+    project = session.get(Project, project_id)
+    return default_policy(project.languages if project is not None else ())
+
+
+def history_of(session: Session, project_id: str) -> Sequence[MaskingRules]:
+    """The versions that people made, newest first."""
+    return session.exec(
+        select(MaskingRules).where(MaskingRules.project_id == project_id).order_by(col(MaskingRules.version).desc())
+    ).all()
+
+
+def new_draft(context: Context, project_id: str) -> Draft:
+    """A draft under the rules that hold now."""
+    with context.database.session() as session:
+        policy = policy_of(session, project_id)
+    return Draft(policy, project_id, secret_key(context.settings, "masking"))
+
+
+def settle(session: Session, context: Context, drafts: Iterable[Draft]) -> None:
+    """Give every value of the drafts its number, known ones the one they have, and put the placeholders into the texts.
+
+    Call it within the transaction that stores the texts, so that a number is taken if and only if it is used.
+    """
+    waiting = [draft for draft in drafts if draft.found]
+    one_at_a_time(session, context, {draft.project_id for draft in waiting})
+    for draft in waiting:
+        draft.fill(_names(session, context, draft))
+
+
+def counts_of(session: Session, project_id: str, trace_ids: Sequence[str]) -> dict[str, dict[str, int]]:
+    """Trace id → type → how many different values were masked."""
+    found: dict[str, dict[str, int]] = defaultdict(dict)
+    for start in range(0, len(trace_ids), _AT_ONCE):
+        rows = session.exec(
+            select(MaskedValue.scope, MaskedValue.kind, func.count())
+            .where(MaskedValue.project_id == project_id, col(MaskedValue.scope).in_(trace_ids[start : start + _AT_ONCE]))
+            .group_by(col(MaskedValue.scope), col(MaskedValue.kind))
+            .order_by(col(MaskedValue.scope), col(MaskedValue.kind))
+        )
+        for scope, kind, count in rows:
+            found[scope][kind] = count
+    return found
+
+
+def keeps_originals_of(session: Session, project_id: str, trace_id: str) -> bool:
+    """Whether an original of this trace can still be read."""
+    kept = (
+        select(MaskedValue.number)
+        .join(PersonKey, col(PersonKey.id) == col(MaskedValue.key_id))
+        .where(MaskedValue.project_id == project_id, MaskedValue.scope == trace_id, col(PersonKey.wrapped).is_not(None))
+    )
+    return session.exec(kept.limit(1)).first() is not None
+
+
+def one_at_a_time(session: Session, context: Context, project_ids: Iterable[str]) -> None:
+    """With PostgreSQL several processes may write; whoever numbers a project's values waits for the one before."""
+    if context.database.dialect == "postgresql":
+        for project_id in sorted(project_ids):
+            session.connection().execute(
+                text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"masking:{project_id}"}
+            )
+
+
+def _names(session: Session, context: Context, draft: Draft) -> list[str]:
+    scopes = list(dict.fromkeys(one.scope for one in draft.found))
+    numbers: dict[tuple[str, str, str], int] = {}
+    last: dict[tuple[str, str], int] = defaultdict(int)
+    for start in range(0, len(scopes), _AT_ONCE):
+        for scope, kind, digest, number in session.exec(
+            select(MaskedValue.scope, MaskedValue.kind, MaskedValue.digest, MaskedValue.number).where(
+                MaskedValue.project_id == draft.project_id, col(MaskedValue.scope).in_(scopes[start : start + _AT_ONCE])
+            )
+        ):
+            numbers[(scope, kind, digest)] = number
+            last[(scope, kind)] = max(last[(scope, kind)], number)
+    keys = PersonKeys(session, context.settings, draft.project_id) if draft.policy.keeps_originals else None
+    rows: list[dict[str, Any]] = []
+    names = []
+    for one in draft.found:
+        place = (one.scope, one.kind, one.digest)
+        if place not in numbers:
+            last[place[:2]] += 1
+            numbers[place] = last[place[:2]]
+            row = MaskedValue(
+                project_id=draft.project_id, scope=one.scope, kind=one.kind, digest=one.digest, number=numbers[place]
+            )
+            if keys is not None and one.original is not None:
+                seal(keys, row, one.original, one.person)
+            rows.append(row.model_dump())
+        names.append(f"<{one.kind}_{numbers[place]}>")
+    if rows:
+        session.connection().execute(MaskedValue.__table__.insert(), rows)  # type: ignore[attr-defined]
+    return names
