@@ -20,7 +20,7 @@ from workbench.identity.models import Project
 from workbench.traces import queries
 from workbench.traces.indexer import index_all
 from workbench.traces.queries import SORTS, SpanBar, TraceFilter
-from workbench.ui import guard, span_timeline, trace_filters, trace_list, trace_view
+from workbench.ui import guard, span_tree, trace_filters, trace_list, trace_view
 from workbench.ui.trace_filters import CHOICES, PERIODS, View
 
 PAGE = Path(__file__).parents[2] / "pages" / "traces.py"
@@ -76,10 +76,14 @@ def test_the_timeline_shows_every_span_once_and_children_below_their_parents(pai
     ]
     if not bars:
         return
-    rows = span_timeline.rows(bars)
-    assert sorted(row[0] for row in rows) == sorted(bar.span_id for bar in bars)
-    place = {row[0]: number for number, row in enumerate(rows)}
-    depth = {row[0]: row[3] for row in rows}
+    rows = list(span_tree.ordered(bars))
+    assert sorted(bar.span_id for bar, _ in rows) == sorted(bar.span_id for bar in bars)
+    place = {bar.span_id: number for number, (bar, _) in enumerate(rows)}
+    depth = {bar.span_id: deep for bar, deep in rows}
+    columns = span_tree.columns(bars)
+    assert columns["ids"].split(" ") == [bar.span_id for bar, _ in rows]
+    assert columns["depth"] == [deep for _, deep in rows]
+    assert [columns["names"][number] for number in columns["name"]] == ["s"] * len(bars)
     for bar in bars:
         if bar.parent_span_id in place and depth[bar.span_id]:
             assert place[bar.parent_span_id] < place[bar.span_id]

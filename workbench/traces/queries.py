@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Date, Select, cast, exists, func, select
+from sqlalchemy import Date, Select, Text, cast, exists, func, or_, select
 from sqlmodel import Session, col
 
 from workbench.core.clock import now
@@ -322,6 +322,20 @@ def get_span(session: Session, project_id: str, trace_id: str, span_id: str) -> 
     if found is None:
         raise NotFound(f"There is no span {span_id[:32]} in this trace.")
     return found
+
+
+def spans_with_text(session: Session, project_id: str, trace_id: str, text: str, *, limit: int = 10_000) -> list[str]:
+    """The ids of a trace's spans that have the text in their name, status, attributes or events, in any case."""
+    inside = json.dumps(text, ensure_ascii=False)[1:-1]  # as JSON spells it
+    places = [col(Span.name).icontains(text, autoescape=True), col(Span.status_message).icontains(text, autoescape=True)]
+    places += [cast(column, Text).icontains(inside, autoescape=True) for column in (col(Span.attributes), col(Span.events))]
+    statement = (
+        select(col(Span.span_id))
+        .where(col(Span.project_id) == project_id, col(Span.trace_id) == trace_id.lower(), or_(*places))
+        .order_by(col(Span.started_ns), col(Span.id))
+        .limit(limit)
+    )
+    return list(session.execute(statement).scalars())
 
 
 def neighbours(

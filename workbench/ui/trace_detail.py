@@ -38,9 +38,7 @@ def show(visit: Visit, trace_id: str) -> None:
         st.caption(
             "In annotation: " + ", ".join(page.escape_markdown(f"{queue.name} ({item.state})") for queue, item in queues)
         )
-    with st.expander("Spans", key="trace_spans", on_change="rerun") as spans:
-        if spans.open:
-            span_timeline.show(visit, trace.trace_id)
+    span_timeline.show(visit, trace.trace_id, trace.span_count)
     with st.expander("Raw trace", key="trace_raw", on_change="rerun") as raw:
         if raw.open:
             _raw(visit, trace)
