@@ -207,9 +207,9 @@ def test_hostile_text_stays_data(services: Services, project: Project, key: Acto
     with services.context.database.session() as session:
         trace = queries.get_trace(session, project.id, trace_id)
         data = trace_view.data_of(session, trace, View(TraceFilter(), "90d", "newest", None))
-    turn_shown = data["turns"][0]
+    turn_shown = data["turn"]
     assert turn_shown["question"] == hostile
-    assert turn_shown["documents"][0]["marked"] == ["<script>", "alert", hostile[len("<script>alert") :]]
+    assert turn_shown["documents"][0]["pieces"] == ["<script>", "alert", hostile[len("<script>alert") :]]
     links = [fact["link"] for group in data["facts"] for fact in group if "link" in fact] + [turn_shown["documents"][0]["link"]]
     assert all(link == "" or link.startswith(("/traces?", "/knowledge?")) for link in links)
     json.dumps(data)

@@ -77,8 +77,12 @@ class Answer:
         return {
             "mode": self.mode,
             "citations": [
-                {"entry_id": c.entry_id, "version_id": c.version_id, "key": c.key, "span": c.span} for c in self.citations
-            ],
+                {
+                    "entry_id": c.entry_id, "version_id": c.version_id, "key": c.key, "span": c.span, "start": c.start,
+                    "end": c.end,
+                }
+                for c in self.citations
+            ],  # fmt: skip
             "guard": [{"rule": f.rule, "detail": f.detail, "action": f.action} for f in self.guard],
             "prompt_version": self.prompt_version or None,
             "corpus_commit": self.corpus_commit,

@@ -324,6 +324,16 @@ def get_span(session: Session, project_id: str, trace_id: str, span_id: str) -> 
     return found
 
 
+def attribute_in(session: Session, project_id: str, trace_id: str, name: str) -> str | None:
+    """A text attribute's value on the first of a trace's spans that has it."""
+    value = col(Span.attributes)[name].as_string()
+    statement = select(value).where(
+        col(Span.project_id) == project_id, col(Span.trace_id) == trace_id.lower(), value.is_not(None)
+    )
+    found: str | None = session.execute(statement.order_by(col(Span.started_ns), col(Span.id)).limit(1)).scalar()
+    return found
+
+
 def spans_with_text(session: Session, project_id: str, trace_id: str, text: str, *, limit: int = 10_000) -> list[str]:
     """The ids of a trace's spans that have the text in their name, status, attributes or events, in any case."""
     inside = json.dumps(text, ensure_ascii=False)[1:-1]  # as JSON spells it

@@ -116,12 +116,12 @@ def short(content_hash: str | None, length: int = 12) -> str:
 def facts(pairs: dict[str, str]) -> None:
     """A small two-column list of names and values, for receipts; values are plain text."""
     rows = "".join(
-        f'<div style="opacity:.65;overflow-wrap:anywhere;unicode-bidi:isolate">{html.escape(name)}</div>'
+        f'<div style="opacity:.65;min-width:7rem;overflow-wrap:anywhere;unicode-bidi:isolate">{html.escape(name)}</div>'
         f'<div style="overflow-wrap:anywhere;white-space:pre-wrap;unicode-bidi:isolate">{html.escape(value)}</div>'
         for name, value in pairs.items()
     )
     st.html(
-        '<div style="display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.3rem 1rem;line-height:1.45">'
+        '<div style="display:grid;grid-template-columns:fit-content(45%) minmax(0,1fr);gap:.3rem 1rem;line-height:1.45">'
         f"{rows}</div>"
     )
 

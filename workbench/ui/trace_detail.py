@@ -28,7 +28,7 @@ def show(visit: Visit, trace_id: str) -> None:
             return
         before, behind = queries.neighbours(session, visit.project.id, view.filters, trace, sort=view.sort)
         queues = queues_of_trace(session, visit.project.id, trace.trace_id)
-        data = trace_view.data_of(session, trace, view)
+        data = trace_view.data_of(session, trace, view, may_correct=visit.can(Permission.EDIT_KNOWLEDGE))
     _bar(visit, view, trace, before, behind)
     opened = trace_view.show(data, key=f"trace_view_{trace.trace_id}")
     if opened:
