@@ -26,6 +26,7 @@ class Permission(StrEnum):
     USE_GATEWAY = "gateway.use"
     TAG_TRACES = "traces.tag"
     EXPORT_TRACES = "traces.export"
+    REPLAY_TRACES = "traces.replay"
     MANAGE_QUEUES = "queues.manage"
     ANNOTATE = "responses.submit"
     ADJUDICATE = "responses.adjudicate"

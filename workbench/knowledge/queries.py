@@ -206,7 +206,7 @@ def live_by_key(
             col(KnowledgeEntry.key).in_(sorted(set(keys))[:500]),
         )
     )
-    return {key: version for key, version in session.exec(statement)}
+    return dict(session.exec(statement).all())
 
 
 def withdrawn_ids(session: Session, entry_ids: Sequence[str]) -> set[str]:

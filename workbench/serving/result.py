@@ -78,7 +78,11 @@ class Answer:
             "mode": self.mode,
             "citations": [
                 {
-                    "entry_id": c.entry_id, "version_id": c.version_id, "key": c.key, "span": c.span, "start": c.start,
+                    "entry_id": c.entry_id,
+                    "version_id": c.version_id,
+                    "key": c.key,
+                    "span": c.span,
+                    "start": c.start,
                     "end": c.end,
                 }
                 for c in self.citations

@@ -10,7 +10,7 @@ from workbench.core.errors import NotFound
 from workbench.traces import queries
 from workbench.traces.cli_views import trace_as_json
 from workbench.traces.models import Trace
-from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_view
+from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_replay, trace_view
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -30,6 +30,8 @@ def show(visit: Visit, trace_id: str) -> None:
         queues = queues_of_trace(session, visit.project.id, trace.trace_id)
         data = trace_view.data_of(session, trace, view, may_correct=visit.can(Permission.EDIT_KNOWLEDGE))
     _bar(visit, view, trace, before, behind)
+    if visit.can(Permission.REPLAY_TRACES):
+        trace_replay.show(visit, trace)
     opened = trace_view.show(data, key=f"trace_view_{trace.trace_id}")
     if opened:
         _go(view, opened)

@@ -81,11 +81,16 @@ def fired(trace: Trace) -> list[dict[str, str]]:
     return [
         {
             "rule": _plain(rule.get("rule") or rule.get("name") or "rule"),
-            "done": _DONE.get(str(rule.get("action")), _plain(rule.get("action") or "")),
+            "done": done_words(rule.get("action")),
             "detail": str(rule.get("detail") or rule.get("reason") or "")[:2000],
         }
         for rule in trace.guard[:50]
     ]
+
+
+def done_words(action: Any) -> str:
+    """What was done about a rule that fired, in words."""
+    return _DONE.get(str(action), _plain(action or ""))
 
 
 def written_before_guard(session: Session, trace: Trace) -> str:

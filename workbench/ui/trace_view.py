@@ -10,11 +10,11 @@ from sqlmodel import Session
 
 from workbench.traces.models import Feedback, Trace
 from workbench.traces.queries import feedback_of, session_traces
+from workbench.traces.talk import MOST, talk_of
 from workbench.ui import citations, page, trace_origin
 from workbench.ui.trace_filters import View
 from workbench.ui.trace_list import link, milliseconds, money
 from workbench.ui.trace_origin import Origin
-from workbench.ui.trace_talk import MOST, talk_of
 
 _HERE = Path(__file__).parent
 _view = st.components.v2.component(
@@ -92,9 +92,7 @@ def _other_turn(trace: Trace, view: View) -> dict[str, Any]:
     }
 
 
-def _this_turn(
-    session: Session, trace: Trace, feedback: list[Feedback], *, may_correct: bool, told: bool
-) -> dict[str, Any]:
+def _this_turn(session: Session, trace: Trace, feedback: list[Feedback], *, may_correct: bool, told: bool) -> dict[str, Any]:
     """The turn in full.
 
     Args:
@@ -109,9 +107,7 @@ def _this_turn(
         "system": _cut(talk.system),
         "before": [] if told else [_message(message) for message in talk.before[-MOST:]],
         "question": _cut(trace.input),
-        "steps": [
-            {"tool": _tool(step["call"])} if "call" in step else {"said": _message(step["say"])} for step in talk.steps
-        ],
+        "steps": [{"tool": _tool(step["call"])} if "call" in step else {"said": _message(step["say"])} for step in talk.steps],
         "more_steps": talk.left_out,
         "answer": _cut(trace.output),
         "machine": trace.machine_written,
@@ -160,9 +156,7 @@ def _signal(one: Feedback) -> dict[str, Any]:
     }
 
 
-def _document(
-    trace: Trace, document: dict[str, Any], origin: Origin, number: int, *, may_correct: bool
-) -> dict[str, Any]:
+def _document(trace: Trace, document: dict[str, Any], origin: Origin, number: int, *, may_correct: bool) -> dict[str, Any]:
     content = _cut(str(document.get("content") or ""))
     key = str(document.get("id") or "")
     cited = citations.cited_in(content, document.get("cited"), trace.output, [key, origin.key, str(number)])
