@@ -1,4 +1,4 @@
-"""A turn as a conversation: what came before it in the same request, what was done on the way, with every tool call in place."""
+"""A turn as a conversation: what came before it in the request, and what was done on the way, every tool call in place."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -65,11 +65,14 @@ def _steps(messages: list[dict[str, Any]], calls: list[dict[str, Any]], answer: 
 
 def _taken(calls: list[dict[str, Any]], wanted: dict[str, Any]) -> dict[str, Any] | None:
     """The recorded call that a message asked for, taken out of the list: by id, else the first of that name."""
-    for same in (lambda call: bool(wanted.get("id")) and call.get("id") == wanted["id"],
-                 lambda call: not (call.get("id") and wanted.get("id")) and call.get("name") == wanted.get("name")):  # fmt: skip
-        for at, call in enumerate(calls):
-            if same(call):
-                return {name: value for name, value in calls.pop(at).items() if value not in (None, "")}
+    by_id = [at for at, call in enumerate(calls) if wanted.get("id") and call.get("id") == wanted["id"]]
+    by_name = [
+        at
+        for at, call in enumerate(calls)
+        if call.get("name") == wanted.get("name") and not (call.get("id") and wanted.get("id"))
+    ]
+    for at in [*by_id, *by_name][:1]:
+        return {name: value for name, value in calls.pop(at).items() if value not in (None, "")}
     return None
 
 

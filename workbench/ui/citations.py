@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from workbench.serving.spans import overlap, sentence_bounds
@@ -51,7 +52,7 @@ def cited_in(content: str, named: Any, answer: str, keys: Sequence[str]) -> Cite
 def pieces(content: str, spans: Sequence[tuple[int, int]]) -> list[str]:
     """The text cut at the spans' ends: every second piece is a span."""
     cuts = [0, *(end for span in spans for end in span), len(content)]
-    return [content[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [content[start:end] for start, end in pairwise(cuts)]
 
 
 def _named(content: str, named: Any) -> list[tuple[int, int]]:

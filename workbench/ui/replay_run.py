@@ -1,4 +1,4 @@
-"""A replay while it runs: on a thread of the pages' process, watched by the page that began it, stopped when that page is left."""
+"""A replay while it runs: on a thread, watched by the page that began it, and stopped when that page is left."""
 
 import logging
 import threading

@@ -128,7 +128,7 @@ def _origin(
     query = {"entry": key, **({"version": version.id} if version else {})}
     return Origin(
         key=key,
-        title=(version or now).title if version or now else "",
+        title=version.title if version else now.title if now else "",
         words=" · ".join(part for part in (words, commit) if part),
         since=since,
         link="/knowledge?" + urlencode(query),
