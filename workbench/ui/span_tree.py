@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from workbench.core.canonical import content_hash
+from workbench.core.canonical import hash_bytes
 from workbench.traces.queries import SpanBar
 
 _NAME = 120
@@ -67,7 +67,7 @@ def columns(bars: list[SpanBar]) -> dict[str, Any]:
             failed.append(row)
     spans = " ".join(ids)
     return {
-        "stamp": content_hash([spans, len(failed), began, ended])[-16:],
+        "stamp": hash_bytes(f"{began} {ended} {failed} {spans}".encode())[-16:],
         "ids": spans,
         "names": list(names),
         "name": name,

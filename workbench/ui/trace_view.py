@@ -107,7 +107,10 @@ def _this_turn(session: Session, trace: Trace, feedback: list[Feedback], *, may_
         "system": _cut(talk.system),
         "before": [] if told else [_message(message) for message in talk.before[-MOST:]],
         "question": _cut(trace.input),
-        "steps": [{"tool": _tool(step["call"])} if "call" in step else {"said": _message(step["say"])} for step in talk.steps],
+        "steps": [
+            {"tool": _tool(step["call"])} if "call" in step else {"said": _message({**step["say"], "tool_calls": []})}
+            for step in talk.steps
+        ],
         "more_steps": talk.left_out,
         "answer": _cut(trace.output),
         "machine": trace.machine_written,
