@@ -20,7 +20,7 @@ from workbench.identity.models import Project
 from workbench.traces import queries
 from workbench.traces.indexer import index_all
 from workbench.traces.queries import SORTS, SpanBar, TraceFilter
-from workbench.ui import guard, span_tree, trace_filters, trace_list, trace_view
+from workbench.ui import guard, links, span_tree, trace_filters, trace_list, trace_view
 from workbench.ui.trace_filters import CHOICES, PERIODS, View
 
 PAGE = Path(__file__).parents[2] / "pages" / "traces.py"
@@ -95,6 +95,7 @@ def show(services: Services, project: Project, monkeypatch: pytest.MonkeyPatch) 
     def shown(actor: Actor, **address: str) -> AppTest:
         monkeypatch.setattr(guard, "visit", lambda: guard.Visit(services, actor, project, (project,)))
         monkeypatch.setattr(guard, "services", lambda: services)
+        monkeypatch.setattr(links, "to", lambda name, label, **options: None)  # AppTest knows one page only
         page = AppTest.from_file(str(PAGE), default_timeout=60)
         for name, value in address.items():
             page.query_params[name] = value

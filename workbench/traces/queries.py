@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Date, Select, Text, cast, exists, func, or_, select
+from sqlalchemy import Date, Select, Text, cast, exists, func, or_, select, type_coerce
 from sqlmodel import Session, col
 
 from workbench.core.clock import now
@@ -273,8 +274,7 @@ def spans_of(session: Session, project_id: str, trace_id: str, *, limit: int = 5
     return list(session.execute(statement).scalars())
 
 
-@dataclass(frozen=True)
-class SpanBar:
+class SpanBar(NamedTuple):
     """A span as a timeline draws it."""
 
     span_id: str
@@ -289,22 +289,31 @@ class SpanBar:
 
 def timeline(session: Session, project_id: str, trace_id: str) -> list[SpanBar]:
     """Every span of a trace by start, without its attributes: a trace may have tens of thousands."""
-    columns: list[Any] = [Span.span_id, Span.parent_span_id, Span.name, Span.started_ns, Span.ended_ns, Span.status]
-    columns += [col(Span.attributes)[name].as_string() for name in _KIND_ATTRIBUTES]
+    attributes = col(Span.attributes)
+    if session.get_bind().dialect.name == "sqlite":  # one value with all of them reads three times as fast as one each
+        said: Any = func.json_extract(attributes, *(f'$."{name}"' for name in _KIND_ATTRIBUTES))
+    else:
+        said = cast(func.jsonb_build_array(*(attributes[name] for name in _KIND_ATTRIBUTES)), Text)
+    columns: list[Any] = [Span.span_id, Span.parent_span_id, Span.name, type_coerce(said, Text)]
     statement = (
-        select(*columns)
+        select(*columns, Span.started_ns, Span.ended_ns, Span.status)  # type: ignore[call-overload]
         .where(col(Span.project_id) == project_id, col(Span.trace_id) == trace_id.lower())
         .order_by(col(Span.started_ns), col(Span.id))
-    )  # fmt: skip
-    return [SpanBar(row[0], row[1], row[2], _kind_of(row[6:]), row[3], row[4], row[5]) for row in session.execute(statement)]
+    )
+    return [
+        SpanBar(span_id, parent, name, _kind_of(kinds), started, ended, status)
+        for span_id, parent, name, kinds, started, ended, status in session.execute(statement)
+    ]
 
 
 _KIND_ATTRIBUTES = {name: kinds for dialect in DIALECTS for name, kinds in dialect.kinds.items() if "" not in kinds}
 
 
-def _kind_of(values: Sequence[str | None]) -> str:
-    for value, kinds in zip(values, _KIND_ATTRIBUTES.values(), strict=True):
-        if value and (kind := kinds.get(value.strip('"').lower())):
+@lru_cache(maxsize=1024)
+def _kind_of(said: str) -> str:
+    """The kind that a JSON list of the values of _KIND_ATTRIBUTES says."""
+    for value, kinds in zip(json.loads(said), _KIND_ATTRIBUTES.values(), strict=True):
+        if isinstance(value, str) and (kind := kinds.get(value.strip('"').lower())):
             return kind.value
     return SpanKind.OTHER.value
 

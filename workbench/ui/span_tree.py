@@ -47,24 +47,13 @@ def columns(bars: list[SpanBar]) -> dict[str, Any]:
     """
     began = min(bar.started_ns for bar in bars)
     ended = max(bar.ended_ns for bar in bars)
+    rows = list(ordered(bars))
+    ids = [bar.span_id for bar, _ in rows]
     names: dict[str, int] = {}
     kinds: dict[str, int] = {}
-    ids: list[str] = []
-    name: list[int] = []
-    kind: list[int] = []
-    depths: list[int] = []
-    start: list[int] = []
-    took: list[int] = []
-    failed: list[int] = []
-    for row, (bar, depth) in enumerate(ordered(bars)):
-        ids.append(bar.span_id)
-        name.append(names.setdefault(bar.name[:_NAME], len(names)))
-        kind.append(kinds.setdefault(bar.kind, len(kinds)))
-        depths.append(depth)
-        start.append((bar.started_ns - began) // 1000)
-        took.append((bar.ended_ns - bar.started_ns) // 1000)
-        if bar.status == "error":
-            failed.append(row)
+    name = [names.setdefault(bar.name[:_NAME], len(names)) for bar, _ in rows]
+    kind = [kinds.setdefault(bar.kind, len(kinds)) for bar, _ in rows]
+    failed = [row for row, (bar, _) in enumerate(rows) if bar.status == "error"]
     spans = " ".join(ids)
     return {
         "stamp": hash_bytes(f"{began} {ended} {failed} {spans}".encode())[-16:],
@@ -73,9 +62,9 @@ def columns(bars: list[SpanBar]) -> dict[str, Any]:
         "name": name,
         "kinds": list(kinds),
         "kind": kind,
-        "depth": depths,
-        "start": start,
-        "took": took,
+        "depth": [depth for _, depth in rows],
+        "start": [(bar.started_ns - began) // 1000 for bar, _ in rows],
+        "took": [(bar.ended_ns - bar.started_ns) // 1000 for bar, _ in rows],
         "failed": failed,
         "total": max(1, (ended - began) // 1000),
     }

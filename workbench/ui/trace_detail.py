@@ -1,9 +1,11 @@
 """The traces page with a trace open."""
 
 import json
+from collections.abc import Sequence
 
 import streamlit as st
 
+from workbench.annotation.models import Queue, QueueItem
 from workbench.annotation.queries import queues_of_trace
 from workbench.core.actors import Permission
 from workbench.core.errors import NotFound
@@ -26,10 +28,10 @@ def show(visit: Visit, trace_id: str) -> None:
             page.failure(error)
             st.button("Back to the list", key="trace_back", on_click=_go, args=(view, None))
             return
-        before, behind = queries.neighbours(session, visit.project.id, view.filters, trace, sort=view.sort)
+        near = queries.neighbours(session, visit.project.id, view.filters, trace, sort=view.sort)
         queues = queues_of_trace(session, visit.project.id, trace.trace_id)
         data = trace_view.data_of(session, trace, view, may_correct=visit.can(Permission.EDIT_KNOWLEDGE))
-    _bar(visit, view, trace, before, behind)
+    _bar(visit, view, trace, near, queues)
     if visit.can(Permission.REPLAY_TRACES):
         trace_replay.show(visit, trace)
     opened = trace_view.show(data, key=f"trace_view_{trace.trace_id}")
@@ -46,7 +48,14 @@ def show(visit: Visit, trace_id: str) -> None:
             _raw(visit, trace)
 
 
-def _bar(visit: Visit, view: View, trace: Trace, before: str | None, behind: str | None) -> None:
+def _bar(
+    visit: Visit,
+    view: View,
+    trace: Trace,
+    neighbours: tuple[str | None, str | None],
+    queues: Sequence[tuple[Queue, QueueItem]],
+) -> None:
+    before, behind = neighbours
     st.html('<div style="height:12px"></div>')  # the app's own header lies over the first line
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
@@ -71,6 +80,7 @@ def _bar(visit: Visit, view: View, trace: Trace, before: str | None, behind: str
                             f"Take off “{page.escape_markdown(tag)}”", key=f"trace_untag_{number}", type="tertiary",
                             on_click=_untag, args=(visit, trace.trace_id, tag),
                         )  # fmt: skip
+            trace_acts.on_one(visit, trace, queues)
             for kind, label in trace_acts.offered(visit):
                 if st.button(label, key=f"trace_{kind}", type="primary" if kind == trace_acts.SEND else "secondary"):
                     trace_acts.open_dialog(visit, kind, [trace.trace_id])
