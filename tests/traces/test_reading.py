@@ -18,6 +18,8 @@ from workbench.knowledge.content import EntryContent
 from workbench.serving.spans import sentence_bounds
 from workbench.traces import queries
 from workbench.traces.answers import LoggedAnswer, spans_of_answer
+from workbench.traces.cli_views import trace_as_json, trace_json_pieces
+from workbench.traces.indexer import index_all
 from workbench.traces.models import Trace
 from workbench.traces.talk import MOST, talk_of
 from workbench.ui import citations, span_tree, trace_origin
@@ -29,7 +31,7 @@ def _trace(**fields: object) -> Trace:
     return Trace(**{"project_id": "p", "trace_id": "0" * 32, "started_at": None, "input": "Q?", "output": "A.", **fields})  # type: ignore[arg-type]
 
 
-# ------------------------------------------------------------------------------------------------------------- the conversation
+# ---------- the conversation
 
 
 def test_tool_calls_stand_where_they_were_made_with_what_their_spans_know() -> None:
@@ -99,7 +101,7 @@ def test_no_recorded_tool_call_is_lost(messages: list[dict[str, object]], calls:
         assert sum(call["name"] == name for call in shown) >= sum(call["name"] == name for call in calls)
 
 
-# ---------------------------------------------------------------------------------------------------------------- cited stretches
+# ---------- cited stretches
 
 
 def _marked(named: object, answer: str, *keys: str) -> tuple[bool, list[str], str]:
@@ -164,7 +166,7 @@ def test_a_document_that_is_cited_twice_keeps_both_stretches() -> None:
     ]
 
 
-# ------------------------------------------------------------------------------------------------------------------------ origins
+# ---------- origins
 
 
 def test_a_passage_names_its_version_and_what_is_live_since(
@@ -194,7 +196,7 @@ def test_a_passage_names_its_version_and_what_is_live_since(
     assert (other.link, other.words) == ("", "version 7 · commit 1")
 
 
-# -------------------------------------------------------------------------------------------------------------------------- spans
+# ---------- spans
 
 
 def test_spans_are_found_by_name_status_attribute_and_event_in_any_script(
@@ -256,3 +258,16 @@ def test_the_timeline_reads_what_each_span_did(services: Services, project: Proj
     )
     with services.context.database.session() as session:
         assert [bar.kind for bar in queries.timeline(session, project.id, trace_id)] == ["llm", "tool", "retriever", "other"]
+
+
+def test_a_long_trace_is_written_in_pieces_that_spell_the_whole(services: Services, project: Project, key: Actor) -> None:
+    trace_id = secrets.token_hex(16)
+    services.traces.ingest_otlp(key, project.id, request(*agent_trace(trace_id, 2_300)))
+    index_all(services.context)
+    with services.context.database.session() as session:
+        pieces = list(trace_json_pieces(session, project.id, trace_id, project="bank"))
+        whole = trace_as_json(session, project.id, trace_id, project="bank")
+        short = trace_as_json(session, project.id, trace_id, spans=10)
+    assert len(pieces) == 5
+    assert json.loads("".join(pieces)) == json.loads(json.dumps(whole))
+    assert len(short["spans"]) == 10

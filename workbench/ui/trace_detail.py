@@ -1,6 +1,5 @@
 """The traces page with a trace open."""
 
-import json
 from collections.abc import Sequence
 
 import streamlit as st
@@ -10,9 +9,8 @@ from workbench.annotation.queries import queues_of_trace
 from workbench.core.actors import Permission
 from workbench.core.errors import NotFound
 from workbench.traces import queries
-from workbench.traces.cli_views import trace_as_json
 from workbench.traces.models import Trace
-from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_replay, trace_view
+from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_raw, trace_replay, trace_view
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -43,9 +41,7 @@ def show(visit: Visit, trace_id: str) -> None:
             "In annotation: " + ", ".join(page.escape_markdown(f"{queue.name} ({item.state})") for queue, item in queues)
         )
     span_timeline.show(visit, trace.trace_id, trace.span_count)
-    with st.expander("Raw trace", key="trace_raw", on_change="rerun") as raw:
-        if raw.open:
-            _raw(visit, trace)
+    trace_raw.show(visit, trace.trace_id, trace.span_count)
 
 
 def _bar(
@@ -93,16 +89,3 @@ def _untag(visit: Visit, trace_id: str, tag: str) -> None:
 
 def _go(view: View, trace_id: str | None) -> None:
     trace_filters.go(view, trace=trace_id)
-
-
-def _raw(visit: Visit, trace: Trace) -> None:
-    if trace.span_count > 2000:
-        st.caption(f"{trace.span_count:,} spans are too many to show here; download them, or choose spans above.")
-    with visit.read() as session:
-        document = trace_as_json(session, visit.project.id, trace.trace_id, project=visit.project.key)
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    st.download_button(
-        "Download as JSON", text, file_name=f"trace-{trace.trace_id}.json", mime="application/json", key="trace_download"
-    )
-    if trace.span_count <= 2000:
-        st.code(text, language="json", height=480, wrap_lines=True)
