@@ -176,7 +176,7 @@ def test_a_trace_that_a_dataset_holds_becomes_a_golden_case_only_on_purpose(
     golden = triage_set(services, actor, project.id)
     items = annotated(services, project, someone(Role.ANNOTATOR))
     dataset = build(services, project, actor)
-    services.datasets.freeze(actor, dataset.id)
+    services.datasets.freeze(actor, dataset.id, content_hash=dataset.content_hash)
     with services.context.database.session() as session:
         held = {row.trace_id for row in examples(session, dataset.id)}
     trace_id = next(item.trace_id for item in items if item.trace_id in held)

@@ -154,9 +154,18 @@ def test_only_those_who_may_are_offered_acts(
     show: Callable[..., AppTest], someone: Callable[..., Actor], filled: list[str]
 ) -> None:
     keys = {button.key for button in show(someone(Role.ENGINEER), trace=filled[0]).button}
-    assert {"trace_send", "trace_tag"} <= keys
+    assert {"trace_send", "trace_tag", "trace_replay_open_button"} <= keys
     keys = {button.key for button in show(someone(Role.AUDITOR), trace=filled[0]).button}
-    assert not {"trace_send", "trace_tag"} & keys
+    assert not {"trace_send", "trace_tag", "trace_replay_open_button"} & keys
+
+
+def test_a_replay_without_anything_that_can_answer_says_what_to_do(
+    show: Callable[..., AppTest], someone: Callable[..., Actor], filled: list[str]
+) -> None:
+    page = show(someone(Role.EXPERT), trace=filled[0])
+    page.button(key="trace_replay_open_button").click().run()
+    assert not page.exception
+    assert "Nothing can answer yet" in _texts(page)
 
 
 def test_next_and_previous_walk_through_the_filtered_list(

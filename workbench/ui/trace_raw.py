@@ -37,9 +37,7 @@ def show(visit: Visit, trace_id: str, spans: int) -> None:
                 session, visit.project.id, trace_id, project=visit.project.key, spans=min(spans, _SHOWN_SPANS)
             )
         if spans > _SHOWN_SPANS:
-            st.caption(
-                f"The first {_SHOWN_SPANS:,} of {page.count(spans, 'span')}; the download has all of them, the timeline finds one."
-            )
+            st.caption(f"The first {_SHOWN_SPANS:,} of {page.count(spans, 'span')}; the download has all of them.")
         text = json.dumps(document, ensure_ascii=False, indent=2)
         if len(text) > _SHOWN:
             st.caption(f"The first {_SHOWN:,} of {len(text):,} characters.")
