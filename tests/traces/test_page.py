@@ -76,12 +76,12 @@ def test_the_timeline_shows_every_span_once_and_children_below_their_parents(pai
     ]
     if not bars:
         return
-    rows = list(span_tree.ordered(bars))
+    rows = span_tree.ordered(bars)
     assert sorted(bar.span_id for bar, _ in rows) == sorted(bar.span_id for bar in bars)
     place = {bar.span_id: number for number, (bar, _) in enumerate(rows)}
     depth = {bar.span_id: deep for bar, deep in rows}
     columns = span_tree.columns(bars)
-    assert columns["ids"].split(" ") == [bar.span_id for bar, _ in rows]
+    assert columns["ids"] == [bar.span_id for bar, _ in rows]
     assert columns["depth"] == [deep for _, deep in rows]
     assert [columns["names"][number] for number in columns["name"]] == ["s"] * len(bars)
     for bar in bars:

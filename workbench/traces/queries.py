@@ -302,7 +302,7 @@ def timeline(session: Session, project_id: str, trace_id: str) -> list[SpanBar]:
     )
     return [
         SpanBar(span_id, parent, name, _kind_of(kinds), started, ended, status)
-        for span_id, parent, name, kinds, started, ended, status in session.execute(statement)
+        for span_id, parent, name, kinds, started, ended, status in session.connection().execute(statement)
     ]
 
 
@@ -344,9 +344,10 @@ def attribute_in(session: Session, project_id: str, trace_id: str, name: str) ->
 
 
 def spans_with_text(session: Session, project_id: str, trace_id: str, text: str, *, limit: int = 10_000) -> list[str]:
-    """The ids of a trace's spans that have the text in their name, status, attributes or events, in any case."""
+    """The ids of a trace's spans that have the text in name, status, attributes or events, in any case, or as their id."""
     inside = json.dumps(text, ensure_ascii=False)[1:-1]  # as JSON spells it
-    places = [col(Span.name).icontains(text, autoescape=True), col(Span.status_message).icontains(text, autoescape=True)]
+    places = [col(column).icontains(text, autoescape=True) for column in (Span.name, Span.status_message)]
+    places.append(col(Span.span_id) == text.lower())
     places += [cast(column, Text).icontains(inside, autoescape=True) for column in (col(Span.attributes), col(Span.events))]
     statement = (
         select(col(Span.span_id))

@@ -88,21 +88,17 @@ class Timeline {
     const found = data.found;
     if (found && found.text.trim().toLowerCase() === this.text && this.text && this.foundFor !== found) {
       this.foundFor = found;
-      const ids = new Set(found.ids.split(" "));
-      this.extra = this.ids.map((id) => ids.has(id));
+      this.extra = new Set(found.rows);
       this.fold();
     }
-    if (data.picked && data.picked !== this.picked) {
-      this.picked = data.picked;
-      this.at = Math.max(0, this.ids.indexOf(data.picked));
-    }
+    if (data.picked !== null && data.picked !== this.picked) this.picked = this.at = data.picked;
     this.draw();
   }
 
   take(data) {
     this.stamp = data.stamp;
     this.data = data;
-    this.ids = data.ids.split(" ");
+    this.picked = null;
     this.failed = new Set(data.failed);
     this.at = 0;
     this.folded.clear();
@@ -130,7 +126,7 @@ class Timeline {
       const kindHit = kinds.map((one) => one.toLowerCase() === this.text);
       const wanted = new Uint8Array(depth.length);
       for (let row = 0; row < depth.length; row += 1) {
-        if (!hit[name[row]] && !kindHit[kind[row]] && !this.extra?.[row] && this.ids[row] !== this.text) continue;
+        if (!hit[name[row]] && !kindHit[kind[row]] && !this.extra?.has(row)) continue;
         matches += 1;
         wanted[row] = 2;
         for (let up = this.parent[row]; up >= 0 && !wanted[up]; up = this.parent[up]) wanted[up] = 1;
@@ -179,17 +175,16 @@ class Timeline {
 
   line(row, place) {
     const { names, name, kinds, kind, depth, start, took: lasted, total } = this.data;
-    const id = this.ids[row];
     const classes = ["span"];
     if (this.failed.has(row)) classes.push("failed");
-    if (id === this.picked) classes.push("picked");
+    if (row === this.picked) classes.push("picked");
     if (row === this.at) classes.push("at");
     if (this.wanted && this.wanted[row] === 1) classes.push("between");
     const line = make("div", classes.join(" "));
     line.style.top = `${place * ROW}px`;
     line.setAttribute("role", "treeitem");
     line.setAttribute("aria-level", depth[row] + 1);
-    line.setAttribute("aria-selected", id === this.picked);
+    line.setAttribute("aria-selected", row === this.picked);
     const label = make("div", "label");
     label.style.paddingInlineStart = `${Math.min(depth[row], 14) * 14}px`;
     const twist = make("button", "twist");
@@ -230,10 +225,9 @@ class Timeline {
   }
 
   pick(row) {
-    this.at = row;
-    this.picked = this.ids[row];
+    this.at = this.picked = row;
     this.draw();
-    this.component.setTriggerValue("pick", this.picked);
+    this.component.setTriggerValue("pick", { stamp: this.stamp, row });
   }
 
   nextError(step) {

@@ -48,21 +48,32 @@ def _opened(visit: Visit, trace_id: str, count: int) -> None:
         page.empty("No spans are here.", "They are removed, or still on their way.")
         return
     key, chosen, searched = f"trace_timeline_{trace_id}", f"trace_span_{trace_id}", f"trace_span_search_{trace_id}"
+    ids: list[str] = data.pop("ids")
+    stamp = data["stamp"]
 
     def pick() -> None:
-        if wanted := (st.session_state.get(key) or {}).get("pick"):
-            st.session_state[chosen] = str(wanted)[:64]
+        wanted = (st.session_state.get(key) or {}).get("pick")
+        # A row of other columns than these would be another span.
+        if isinstance(wanted, dict) and wanted.get("stamp") == stamp and wanted.get("row") in range(len(ids)):
+            st.session_state[chosen] = ids[wanted["row"]]
 
     def find() -> None:
         wanted = str((st.session_state.get(key) or {}).get("find") or "").strip()[:200]
         if wanted:
             with visit.read() as session:
-                ids = spans_with_text(session, visit.project.id, trace_id, wanted)
-            st.session_state[searched] = {"text": wanted, "ids": " ".join(ids)}
+                hits = set(spans_with_text(session, visit.project.id, trace_id, wanted))
+            rows = [row for row, span_id in enumerate(ids) if span_id in hits]
+            st.session_state[searched] = {"text": wanted, "rows": rows, "stamp": stamp}
 
+    at = st.session_state.get(chosen)
+    found = st.session_state.get(searched)
     _timeline(
         key=key,
-        data={**data, "picked": st.session_state.get(chosen), "found": st.session_state.get(searched)},
+        data={
+            **data,
+            "picked": ids.index(at) if at in ids else None,
+            "found": found if found and found["stamp"] == stamp else None,
+        },
         on_pick_change=pick,
         on_find_change=find,
     )
