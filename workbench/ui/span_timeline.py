@@ -21,6 +21,8 @@ _timeline = st.components.v2.component(
     js=(_HERE / "span_timeline.js").read_text(encoding="utf-8"),
 )
 
+_LONG = 5000
+"""Spans from which reading them takes long enough to be noticed."""
 _VALUE = 4000
 """Characters of one attribute that are shown."""
 _ATTRIBUTES = 300
@@ -39,6 +41,13 @@ def show(visit: Visit, trace_id: str, count: int) -> None:
     with st.expander(f"Spans ({count:,})", key="trace_spans", on_change="rerun") as section:
         if section.open:
             _opened(visit, trace_id, count)
+
+
+def warm(visit: Visit, trace_id: str, count: int) -> None:
+    """Read a very long trace's spans when its page is drawn already, so that they are there when somebody opens them."""
+    if count >= _LONG:
+        with visit.read() as session:
+            _columns(session, visit.project.id, trace_id, count)
 
 
 def _opened(visit: Visit, trace_id: str, count: int) -> None:

@@ -42,6 +42,7 @@ def show(visit: Visit, trace_id: str) -> None:
         )
     span_timeline.show(visit, trace.trace_id, trace.span_count)
     trace_raw.show(visit, trace.trace_id, trace.span_count)
+    span_timeline.warm(visit, trace.trace_id, trace.span_count)
 
 
 def _bar(
