@@ -8,6 +8,8 @@ from types import SimpleNamespace
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.datasets.factories import annotated
+from tests.datasets.test_versions import build
 from tests.evaluation.factories import (
     BASE,
     Attempt,
@@ -23,6 +25,8 @@ from tests.pages import Show, shower
 from tests.tuning.factories import READY, FakeRuntime
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor, Role
+from workbench.core.errors import Conflict
+from workbench.datasets.queries import examples
 from workbench.evaluation import queries, runner
 from workbench.evaluation.models import Comparison
 from workbench.golden import queries as golden_queries
@@ -30,6 +34,7 @@ from workbench.identity.models import Project
 from workbench.identity.service import local_administrator
 from workbench.traces.indexer import index_pending
 from workbench.ui import arm_choice, links
+from workbench.workflows.golden_case import add_golden_case
 
 PAGE = Path(__file__).parents[2] / "pages" / "compare.py"
 Someone = Callable[..., Actor]
@@ -162,3 +167,27 @@ def test_a_trace_becomes_a_golden_case_on_the_page(show: Show, services: Service
     assert (newest.number, case.content) == (2, {"text": "The bank took money twice", "label": "loans"})
     assert case.trace_id == span["traceId"]
     assert "trace" not in page.query_params
+
+
+def test_a_trace_that_a_dataset_holds_becomes_a_golden_case_only_on_purpose(
+    show: Show, services: Services, project: Project, someone: Someone
+) -> None:
+    actor = someone(Role.ENGINEER)
+    golden = triage_set(services, actor, project.id)
+    items = annotated(services, project, someone(Role.ANNOTATOR))
+    dataset = build(services, project, actor)
+    services.datasets.freeze(actor, dataset.id, content_hash=dataset.content_hash)
+    with services.context.database.session() as session:
+        held = {row.trace_id for row in examples(session, dataset.id)}
+    trace_id = next(item.trace_id for item in items if item.trace_id in held)
+    with pytest.raises(Conflict, match="A model may have learned from this text"):
+        add_golden_case(services.context, actor, golden.id, trace_id, expected={"label": "cards"}, reason="")
+    page = show(actor, trace=trace_id)
+    assert "holds this text" in page.warning[0].value
+    assert page.button(key="golden_trace_add").disabled
+    page.checkbox(key="golden_trace_despite").check().run()
+    page.button(key="golden_trace_add").click().run()
+    with services.context.database.session() as session:
+        newest = golden_queries.newest(session, project.id, golden.name)
+        assert newest is not None
+        assert golden_queries.cases(session, newest.id)[-1].trace_id == trace_id

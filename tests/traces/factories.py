@@ -166,3 +166,32 @@ def turn(
         span(retrieval, trace_id=trace_id, parent=root, start=start + 1_000_000),
         span(chat, trace_id=trace_id, parent=root, start=start + 20_000_000, milliseconds=800),
     ]
+
+
+def agent_trace(trace_id: str, spans: int, *, start: int = START) -> list[dict[str, Any]]:
+    """A long agent's trace: a root, and below it rounds of planning, model calls, retrievals and tools, some of which fail."""
+    root = secrets.token_hex(8)
+    made = [
+        span(
+            {"gen_ai.operation.name": "invoke_agent", "workbench.input": "Check every account.", "workbench.output": "Done."},
+            trace_id=trace_id,
+            span_id=root,
+            name="agent",
+            start=start,
+            milliseconds=spans * 2,
+        )
+    ]
+    kinds = (("chat", "model call"), ("retrieval", "look up"), ("execute_tool", "get account"), ("embeddings", "embed"))
+    parent = root
+    for number in range(1, spans):
+        at = start + number * 2_000_000
+        if number % 10 == 1:
+            parent = secrets.token_hex(8)
+            name = f"round {number // 10}"
+            made.append(span({}, trace_id=trace_id, span_id=parent, parent=root, name=name, start=at, milliseconds=18))
+            continue
+        operation, name = kinds[number % 4]
+        values = {"gen_ai.operation.name": operation, "step.number": number, "step.note": f"account {number} " + "x" * 60}
+        error = "account is locked" if number % 1000 == 8 else None
+        made.append(span(values, trace_id=trace_id, parent=parent, name=name, start=at, milliseconds=1.5, error=error))
+    return made

@@ -20,7 +20,7 @@ from workbench.identity.models import Project
 from workbench.traces import queries
 from workbench.traces.indexer import index_all
 from workbench.traces.queries import SORTS, SpanBar, TraceFilter
-from workbench.ui import guard, span_timeline, trace_filters, trace_list, trace_view
+from workbench.ui import guard, links, span_tree, trace_filters, trace_list, trace_view
 from workbench.ui.trace_filters import CHOICES, PERIODS, View
 
 PAGE = Path(__file__).parents[2] / "pages" / "traces.py"
@@ -76,10 +76,14 @@ def test_the_timeline_shows_every_span_once_and_children_below_their_parents(pai
     ]
     if not bars:
         return
-    rows = span_timeline.rows(bars)
-    assert sorted(row[0] for row in rows) == sorted(bar.span_id for bar in bars)
-    place = {row[0]: number for number, row in enumerate(rows)}
-    depth = {row[0]: row[3] for row in rows}
+    rows = span_tree.ordered(bars)
+    assert sorted(bar.span_id for bar, _ in rows) == sorted(bar.span_id for bar in bars)
+    place = {bar.span_id: number for number, (bar, _) in enumerate(rows)}
+    depth = {bar.span_id: deep for bar, deep in rows}
+    columns = span_tree.columns(bars)
+    assert columns["ids"] == [bar.span_id for bar, _ in rows]
+    assert columns["depth"] == [deep for _, deep in rows]
+    assert [columns["names"][number] for number in columns["name"]] == ["s"] * len(bars)
     for bar in bars:
         if bar.parent_span_id in place and depth[bar.span_id]:
             assert place[bar.parent_span_id] < place[bar.span_id]
@@ -91,6 +95,7 @@ def show(services: Services, project: Project, monkeypatch: pytest.MonkeyPatch) 
     def shown(actor: Actor, **address: str) -> AppTest:
         monkeypatch.setattr(guard, "visit", lambda: guard.Visit(services, actor, project, (project,)))
         monkeypatch.setattr(guard, "services", lambda: services)
+        monkeypatch.setattr(links, "to", lambda name, label, **options: None)  # AppTest knows one page only
         page = AppTest.from_file(str(PAGE), default_timeout=60)
         for name, value in address.items():
             page.query_params[name] = value
@@ -149,9 +154,18 @@ def test_only_those_who_may_are_offered_acts(
     show: Callable[..., AppTest], someone: Callable[..., Actor], filled: list[str]
 ) -> None:
     keys = {button.key for button in show(someone(Role.ENGINEER), trace=filled[0]).button}
-    assert {"trace_send", "trace_tag"} <= keys
+    assert {"trace_send", "trace_tag", "trace_replay_open_button"} <= keys
     keys = {button.key for button in show(someone(Role.AUDITOR), trace=filled[0]).button}
-    assert not {"trace_send", "trace_tag"} & keys
+    assert not {"trace_send", "trace_tag", "trace_replay_open_button"} & keys
+
+
+def test_a_replay_without_anything_that_can_answer_says_what_to_do(
+    show: Callable[..., AppTest], someone: Callable[..., Actor], filled: list[str]
+) -> None:
+    page = show(someone(Role.EXPERT), trace=filled[0])
+    page.button(key="trace_replay_open_button").click().run()
+    assert not page.exception
+    assert "Nothing can answer yet" in _texts(page)
 
 
 def test_next_and_previous_walk_through_the_filtered_list(
@@ -203,9 +217,9 @@ def test_hostile_text_stays_data(services: Services, project: Project, key: Acto
     with services.context.database.session() as session:
         trace = queries.get_trace(session, project.id, trace_id)
         data = trace_view.data_of(session, trace, View(TraceFilter(), "90d", "newest", None))
-    turn_shown = data["turns"][0]
+    turn_shown = data["turn"]
     assert turn_shown["question"] == hostile
-    assert turn_shown["documents"][0]["marked"] == ["<script>", "alert", hostile[len("<script>alert") :]]
+    assert turn_shown["documents"][0]["pieces"] == ["<script>", "alert", hostile[len("<script>alert") :]]
     links = [fact["link"] for group in data["facts"] for fact in group if "link" in fact] + [turn_shown["documents"][0]["link"]]
     assert all(link == "" or link.startswith(("/traces?", "/knowledge?")) for link in links)
     json.dumps(data)

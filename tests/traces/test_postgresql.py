@@ -1,5 +1,6 @@
 """Traces on a real PostgreSQL: the same doors, the same answers."""
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -12,11 +13,15 @@ import pytest
 from tests.core.postgres import PostgreSQLMissing, Server, running
 from tests.traces.factories import request, span, turn
 from workbench.bootstrap import Services, bootstrap
+from workbench.core.actors import Actor, ActorKind, Grant, Role
 from workbench.core.clock import now
+from workbench.core.ids import new_id
 from workbench.core.settings import Settings
 from workbench.identity.service import local_administrator
+from workbench.knowledge.content import EntryContent
+from workbench.knowledge.queries import live_by_key
 from workbench.traces import coverage, queries, remapping
-from workbench.traces.cli_views import trace_as_json
+from workbench.traces.cli_views import trace_as_json, trace_json_pieces
 from workbench.traces.indexer import index_all
 from workbench.traces.masking_policy import MaskingPolicy
 from workbench.traces.queries import SORTS, TraceFilter
@@ -129,3 +134,38 @@ def test_masking_numbers_a_trace_and_keeps_originals_on_postgresql(services: Ser
     assert {one.text for one in seen} == {"a@x.example", *(f"person{number}@x.example" for number in range(3))}
     assert services.masking.forget_person(admin, project.id, "u", reason="Asked to") == 1
     assert {one.text for one in services.masking.reveal(admin, project.id, trace_id, reason="Again")} == {None}
+
+
+def test_a_trace_is_read_in_depth_on_postgresql(services: Services) -> None:
+    admin = local_administrator()
+    project = services.identity.add_project(admin, key="bank", name="Bank")
+    trace_id, ids = secrets.token_hex(16), [secrets.token_hex(8) for _ in range(3)]
+    noted = {"workbench.written": 'Thẻ "quoted" 100%_x\nend', "traceloop.span.kind": "tool", "gen_ai.operation.name": "other"}
+    services.traces.ingest_otlp(
+        admin,
+        project.id,
+        request(
+            span(noted, trace_id=trace_id, span_id=ids[0]),
+            span({"mlflow.spanType": '"RETRIEVER"'}, trace_id=trace_id, span_id=ids[1], error="Disk is FULL"),
+            span({"openinference.span.kind": 7}, trace_id=trace_id, span_id=ids[2], events=[("log", {"line": "逾期"})]),
+        ),
+    )
+    index_all(services.context)
+    content = EntryContent(title="Late fee", text="It costs 5.")
+    made = services.knowledge.create(_expert(project.id), project.id, key="fee", content=content)
+    with services.context.reading(admin, project.id) as session:
+        assert {bar.span_id: bar.kind for bar in queries.timeline(session, project.id, trace_id)} == dict(
+            zip(ids, ["tool", "retriever", "other"], strict=True)
+        )
+        for wanted, where in (('"QUOTED" 100%_x\nend', 0), ("disk is", 1), ("逾期", 2), ("Thẻ", 0)):
+            assert queries.spans_with_text(session, project.id, trace_id, wanted) == [ids[where]], wanted
+        assert queries.attribute_in(session, project.id, trace_id, "workbench.written") == noted["workbench.written"]
+        assert queries.attribute_in(session, project.id, trace_id, "nothing") is None
+        text = "".join(trace_json_pieces(session, project.id, trace_id))
+        assert [one["span_id"] for one in json.loads(text)["spans"]] == ids
+        live = live_by_key(session, project.id, ["fee", "elsewhere"])
+        assert {key: version and version.id for key, version in live.items()} == {"fee": made.version.id}
+
+
+def _expert(project_id: str) -> Actor:
+    return Actor(new_id(), "Eve", ActorKind.PERSON, grants=frozenset({Grant(Role.EXPERT, project_id)}))

@@ -28,6 +28,7 @@ class Permission(StrEnum):
     EXPORT_TRACES = "traces.export"
     MAP_TRACES = "traces.map"
     SEE_ORIGINALS = "traces.see_originals"
+    REPLAY_TRACES = "traces.replay"
     MANAGE_QUEUES = "queues.manage"
     ANNOTATE = "responses.submit"
     ADJUDICATE = "responses.adjudicate"

@@ -181,6 +181,34 @@ def get_version(session: Session, project_id: str, version_id: str) -> Knowledge
     return version
 
 
+def versions_by_id(session: Session, project_id: str, ids: Sequence[str]) -> dict[str, KnowledgeEntryVersion]:
+    """Versions of the project by id; those that do not exist are missing."""
+    found = _versions_by_id(session, sorted(set(ids)))
+    return {key: version for key, version in found.items() if version.project_id == project_id}
+
+
+def live_by_key(
+    session: Session, project_id: str, keys: Sequence[str], tenant: str = DEFAULT_TENANT
+) -> dict[str, KnowledgeEntryVersion | None]:
+    """The live version of each entry that exists, by key; None for an entry that is not live."""
+    statement = (
+        select(KnowledgeEntry.key, KnowledgeEntryVersion)
+        .select_from(KnowledgeEntry)
+        .join(
+            CorpusMembership,
+            (col(CorpusMembership.entry_id) == col(KnowledgeEntry.id)) & col(CorpusMembership.to_number).is_(None),
+            isouter=True,
+        )
+        .join(KnowledgeEntryVersion, col(KnowledgeEntryVersion.id) == col(CorpusMembership.version_id), isouter=True)
+        .where(
+            KnowledgeEntry.project_id == project_id,
+            KnowledgeEntry.tenant == tenant,
+            col(KnowledgeEntry.key).in_(sorted(set(keys))[:500]),
+        )
+    )
+    return dict(session.exec(statement).all())
+
+
 def withdrawn_ids(session: Session, entry_ids: Sequence[str]) -> set[str]:
     """Ids of withdrawn versions among the entries'."""
     return set(

@@ -1,7 +1,7 @@
 """One path from question to answer, for the gateway, comparisons, replays and previews: retrieve, assemble, generate, guard."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -143,6 +143,34 @@ class AnswerService:
         if whole is None:
             raise Unavailable("The runtime stopped in the middle of the answer.", todo="Ask again.")
         yield self._finish(configuration, one, whole, (time.perf_counter() - started) * 1000)
+
+    def watch(self, configuration: ServingConfiguration, question: Question, progress: Callable[[int], bool]) -> Answer | None:
+        """Answer one question for somebody who may stop it. Raises as `answer`.
+
+        Args:
+            progress: called with the pieces of text written so far; false stops the model, and there is no answer.
+        """
+        content = self._prompt(configuration)
+        one = self._prepare(configuration, content, question)
+        if not progress(0):
+            return None
+        written: Generated | None = None
+        started = time.perf_counter()
+        if one.assembled is not None:
+            self._check_base(configuration)
+            pieces = self.runtime.stream(_model_prompt(content, one, None), adapter=configuration.generator_adapter)
+            try:
+                for count, piece in enumerate(pieces, start=1):
+                    if isinstance(piece, Generated):
+                        written = piece
+                    elif not progress(count):
+                        return None
+            finally:
+                if isinstance(pieces, Generator):
+                    pieces.close()  # which cancels the rest
+            if written is None:
+                raise Unavailable("The runtime stopped in the middle of the answer.", todo="Ask again.")
+        return self._finish(configuration, one, written, (time.perf_counter() - started) * 1000)
 
     def retrieve(self, configuration: ServingConfiguration, question: Question) -> tuple[list[Retrieved], CorpusCommit | None]:
         """All candidates for a question with their scores, evidence first, and the commit they are from."""

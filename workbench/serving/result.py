@@ -77,7 +77,8 @@ class Answer:
         return {
             "mode": self.mode,
             "citations": [
-                {"entry_id": c.entry_id, "version_id": c.version_id, "key": c.key, "span": c.span} for c in self.citations
+                {name: getattr(c, name) for name in ("entry_id", "version_id", "key", "span", "start", "end")}
+                for c in self.citations
             ],
             "guard": [{"rule": f.rule, "detail": f.detail, "action": f.action} for f in self.guard],
             "prompt_version": self.prompt_version or None,

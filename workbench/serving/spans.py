@@ -28,15 +28,18 @@ class Span:
         return self.version.text[self.start : self.end]
 
 
+def sentence_bounds(text: str) -> list[tuple[int, int]]:
+    """Start and end of each sentence; a line break ends a sentence, a dot inside a number does not."""
+    return [
+        (line.start() + match.start(), line.start() + match.end())
+        for line in re.finditer(r"[^\n]+", text)
+        for match in _SENTENCE.finditer(line[0].rstrip())
+    ]
+
+
 def sentence_spans(version: KnowledgeEntryVersion) -> list[Span]:
-    """The sentences of a version; a line break ends a sentence, a dot inside a number does not."""
-    spans = []
-    for line in re.finditer(r"[^\n]+", version.text):
-        spans += [
-            Span(version, line.start() + match.start(), line.start() + match.end())
-            for match in _SENTENCE.finditer(line[0].rstrip())
-        ]
-    return spans or [Span(version, 0, len(version.text))]
+    """The sentences of a version, at least one."""
+    return [Span(version, *bounds) for bounds in sentence_bounds(version.text) or [(0, len(version.text))]]
 
 
 def answer_span(

@@ -43,7 +43,7 @@ class LoggedAnswer:
     documents: Sequence[dict[str, Any]] = ()
     """Retrieved passages: [{"id", "score", "content", "version", "title", "cited"}]"""
     citations: Sequence[dict[str, Any]] = ()
-    """[{"entry_id", "version_id", "key", "span"}]; they mark the documents they cite."""
+    """[{"entry_id", "version_id", "key", "span", "start", "end"}]; they mark the documents they cite."""
     tool_calls: Sequence[dict[str, Any]] = ()
     guard: Sequence[dict[str, Any] | str] = ()
     """Rules that fired."""
@@ -166,12 +166,15 @@ def spans_of_answer(answer: LoggedAnswer) -> Decoded:
 
 
 def _marked(answer: LoggedAnswer) -> list[dict[str, Any]]:
-    """The documents, each knowing whether and where the answer cites it."""
-    cited = {str(citation.get(name)): citation for citation in answer.citations for name in ("version_id", "entry_id", "key")}
+    """The documents, each knowing whether and what of it the answer cites: one stretch of its text, or a list of several."""
+    cited: dict[str, list[Any]] = {}
+    for citation in answer.citations:
+        for name in {str(citation[name]) for name in ("version_id", "entry_id", "key") if citation.get(name)}:
+            cited.setdefault(name, []).append(citation.get("span", True))
     documents = []
     for document in answer.documents:
-        citation = next(
-            (cited[str(document[name])] for name in ("version", "id", "key") if str(document.get(name)) in cited), None
-        )
-        documents.append({**document, "cited": citation.get("span", True) if citation else document.get("cited", False)})
+        names = [str(document[name]) for name in ("version", "id", "key") if document.get(name)]
+        spans = list(dict.fromkeys(next((cited[name] for name in names if name in cited), [])))
+        given = document.get("cited", False)
+        documents.append({**document, "cited": given if not spans else spans[0] if len(spans) == 1 else spans})
     return documents

@@ -1,5 +1,7 @@
 """Traces as the JSON that the command line prints."""
 
+import json
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -15,11 +17,18 @@ _FIELDS = (
 )  # fmt: skip
 
 
-def trace_as_json(session: Session, project_id: str, trace_id: str, *, project: str = "") -> dict[str, Any]:
+_AT_ONCE = 1000
+"""Spans that are read and written at a time."""
+
+
+def trace_as_json(
+    session: Session, project_id: str, trace_id: str, *, project: str = "", spans: int = 1_000_000
+) -> dict[str, Any]:
     """One trace with spans, documents, tool calls and feedback.
 
     Args:
         project: what to print as the project, such as its key; the id unless given.
+        spans: at most so many of them, by start.
 
     Raises:
         NotFound
@@ -36,11 +45,29 @@ def trace_as_json(session: Session, project_id: str, trace_id: str, *, project: 
         "guard": trace.guard,
         "messages": trace.messages,
         "machine_written": trace.machine_written,
-        "spans": [_span(span) for span in spans_of(session, project_id, trace.trace_id, limit=1_000_000)],
+        "spans": [_span(span) for span in spans_of(session, project_id, trace.trace_id, limit=spans)],
         "documents": trace.documents,
         "tool_calls": trace.tool_calls,
         "feedback": [_feedback(one) for one in feedback_of(session, project_id, trace.trace_id)],
     }
+
+
+def trace_json_pieces(session: Session, project_id: str, trace_id: str, *, project: str = "") -> Iterator[str]:
+    """The text of `trace_as_json` in pieces, spans last: a trace of any length is written in little memory.
+
+    Raises:
+        NotFound
+    """
+    head = trace_as_json(session, project_id, trace_id, project=project, spans=0)
+    del head["spans"]
+    yield json.dumps(head, ensure_ascii=False)[:-1] + ', "spans": ['
+    offset = 0
+    while rows := spans_of(session, project_id, trace_id, limit=_AT_ONCE, offset=offset):
+        text = ",\n".join(json.dumps(_span(span), ensure_ascii=False) for span in rows)
+        yield (",\n" if offset else "\n") + text
+        offset += len(rows)
+        session.expunge_all()
+    yield "]}\n"
 
 
 def traces_as_json(

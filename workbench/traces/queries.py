@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
-from sqlalchemy import Date, Select, cast, exists, func, select
+from sqlalchemy import Date, Select, Text, cast, exists, func, or_, select, type_coerce
 from sqlmodel import Session, col
 
 from workbench.core.clock import now
@@ -274,8 +275,7 @@ def spans_of(session: Session, project_id: str, trace_id: str, *, limit: int = 5
     return list(session.execute(statement).scalars())
 
 
-@dataclass(frozen=True)
-class SpanBar:
+class SpanBar(NamedTuple):
     """A span as a timeline draws it."""
 
     span_id: str
@@ -290,22 +290,31 @@ class SpanBar:
 
 def timeline(session: Session, project_id: str, trace_id: str) -> list[SpanBar]:
     """Every span of a trace by start, without its attributes: a trace may have tens of thousands."""
-    columns: list[Any] = [Span.span_id, Span.parent_span_id, Span.name, Span.started_ns, Span.ended_ns, Span.status]
-    columns += [col(Span.attributes)[name].as_string() for name in _KIND_ATTRIBUTES]
+    attributes = col(Span.attributes)
+    if session.get_bind().dialect.name == "sqlite":  # one value with all of them reads three times as fast as one each
+        said: Any = func.json_extract(attributes, *(f'$."{name}"' for name in _KIND_ATTRIBUTES))
+    else:
+        said = cast(func.jsonb_build_array(*(attributes[name] for name in _KIND_ATTRIBUTES)), Text)
+    columns: list[Any] = [Span.span_id, Span.parent_span_id, Span.name, type_coerce(said, Text)]
     statement = (
-        select(*columns)
+        select(*columns, Span.started_ns, Span.ended_ns, Span.status)  # type: ignore[call-overload]
         .where(col(Span.project_id) == project_id, col(Span.trace_id) == trace_id.lower())
         .order_by(col(Span.started_ns), col(Span.id))
-    )  # fmt: skip
-    return [SpanBar(row[0], row[1], row[2], _kind_of(row[6:]), row[3], row[4], row[5]) for row in session.execute(statement)]
+    )
+    return [
+        SpanBar(span_id, parent, name, _kind_of(kinds), started, ended, status)
+        for span_id, parent, name, kinds, started, ended, status in session.connection().execute(statement)
+    ]
 
 
 _KIND_ATTRIBUTES = {name: kinds for dialect in DIALECTS for name, kinds in dialect.kinds.items() if "" not in kinds}
 
 
-def _kind_of(values: Sequence[str | None]) -> str:
-    for value, kinds in zip(values, _KIND_ATTRIBUTES.values(), strict=True):
-        if value and (kind := kinds.get(value.strip('"').lower())):
+@lru_cache(maxsize=1024)
+def _kind_of(said: str) -> str:
+    """The kind that a JSON list of the values of _KIND_ATTRIBUTES says."""
+    for value, kinds in zip(json.loads(said), _KIND_ATTRIBUTES.values(), strict=True):
+        if isinstance(value, str) and (kind := kinds.get(value.strip('"').lower())):
             return kind.value
     return SpanKind.OTHER.value
 
@@ -323,6 +332,31 @@ def get_span(session: Session, project_id: str, trace_id: str, span_id: str) -> 
     if found is None:
         raise NotFound(f"There is no span {span_id[:32]} in this trace.")
     return found
+
+
+def attribute_in(session: Session, project_id: str, trace_id: str, name: str) -> str | None:
+    """A text attribute's value on the first of a trace's spans that has it."""
+    value = col(Span.attributes)[name].as_string()
+    statement = select(value).where(
+        col(Span.project_id) == project_id, col(Span.trace_id) == trace_id.lower(), value.is_not(None)
+    )
+    found: str | None = session.execute(statement.order_by(col(Span.started_ns), col(Span.id)).limit(1)).scalar()
+    return found
+
+
+def spans_with_text(session: Session, project_id: str, trace_id: str, text: str, *, limit: int = 10_000) -> list[str]:
+    """The ids of a trace's spans that have the text in name, status, attributes or events, in any case, or as their id."""
+    inside = json.dumps(text, ensure_ascii=False)[1:-1]  # as JSON spells it
+    places = [col(column).icontains(text, autoescape=True) for column in (Span.name, Span.status_message)]
+    places.append(col(Span.span_id) == text.lower())
+    places += [cast(column, Text).icontains(inside, autoescape=True) for column in (col(Span.attributes), col(Span.events))]
+    statement = (
+        select(col(Span.span_id))
+        .where(col(Span.project_id) == project_id, col(Span.trace_id) == trace_id.lower(), or_(*places))
+        .order_by(col(Span.started_ns), col(Span.id))
+        .limit(limit)
+    )
+    return list(session.execute(statement).scalars())
 
 
 def neighbours(

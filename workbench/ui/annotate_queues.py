@@ -18,6 +18,8 @@ from workbench.traces.queries import TraceFilter, trace_ids, traces_by_id
 from workbench.ui import annotate_card, page
 from workbench.ui.guard import Visit
 
+_LINKED = "annotate_linked_item"
+
 
 def choose_queue(visit: Visit, queues: list[QueueOverview]) -> Queue:
     """The queue to work on: that of the address or its item, else the first that has something for this person."""
@@ -25,8 +27,10 @@ def choose_queue(visit: Visit, queues: list[QueueOverview]) -> Queue:
     if item_id := st.query_params.get("item"):
         with visit.read() as session:
             item = session.get(QueueItem, item_id)
-        if item is not None and "annotate_queue" not in st.session_state:
+        if item is not None and item.project_id == visit.project.id and st.session_state.get(_LINKED) != item_id:
+            st.session_state[_LINKED] = item_id  # once: afterwards the person may choose another queue
             st.query_params["queue"] = item.queue_id
+            st.session_state.pop("annotate_queue", None)
     waiting = next((each.queue.id for each in queues if each.for_me), queues[0].queue.id)
     named = st.query_params.get("queue")
     chosen = st.selectbox(

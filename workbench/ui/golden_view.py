@@ -15,6 +15,7 @@ from workbench.traces.models import Trace
 from workbench.traces.queries import get_trace
 from workbench.ui import page
 from workbench.ui.guard import Visit
+from workbench.workflows.golden_case import Learned, add_golden_case, learned_from
 
 _COMMAND = "golden_command_id"
 _EXAMPLES = {
@@ -58,12 +59,16 @@ def case_from_trace(visit: Visit, trace_id: str) -> None:
         with visit.read() as session:
             trace = get_trace(session, visit.project.id, trace_id)
             sets = {item.id: item for item in list_sets(session, visit.project.id, newest_only=True)}
+            learned = learned_from(session, visit.project.id, trace.input)
     except WorkbenchError as error:
         page.failure(error)
         return
     with st.container(border=True, key="golden_from_trace"):
         st.subheader("Make a golden case out of this trace", anchor=False)
         page.plain(trace.input or "")
+        if not trace.input.strip():
+            page.empty("This trace has no question.", "A golden case needs one; choose another trace.")
+            return
         if not sets:
             page.empty("There is no golden set yet.", "Import one first.")
             return
@@ -73,15 +78,32 @@ def case_from_trace(visit: Visit, trace_id: str) -> None:
         ]
         expected = _label(visit, trace) if golden.task == "triage" else _facts(trace)
         reason = st.text_input("Reason", key="golden_trace_reason", placeholder="Why a release must get this right")
+        despite = _despite(learned) if learned else False
         command = st.session_state.setdefault(_COMMAND, new_id())
-        if st.button("Add the case", type="primary", key="golden_trace_add"):
-            with page.acting(f"Added to a new version of {golden.name}."):
-                visit.services.golden.add_case_from_trace(
-                    visit.actor, golden.id, trace_id, expected=expected, reason=reason.strip(), command_id=command
-                )
+        blocked = bool(learned) and not despite
+        if st.button("Add the case", type="primary", key="golden_trace_add", disabled=blocked):
+            with page.acting(f"Added to a new version of {page.escape_markdown(golden.name)}."):
+                add_golden_case(
+                    visit.context, visit.actor, golden.id, trace_id, expected=expected, reason=reason.strip(),
+                    despite_training=despite, command_id=command,
+                )  # fmt: skip
                 st.session_state[_COMMAND] = new_id()
                 st.query_params.clear()
                 st.rerun()
+
+
+def _despite(learned: list[Learned]) -> bool:
+    """Say that models may have learned from the text, and ask whether to go on."""
+    first = learned[0]
+    who = f" {', '.join(first.adapters[:4])} learned from it." if first.adapters else ""
+    more = f" So do {page.count(len(learned) - 1, 'other dataset version')}." if len(learned) > 1 else ""
+    st.warning(
+        page.escape_markdown(
+            f"{first.dataset.name} v{first.dataset.number} holds this text (“{first.shared[:120]}”).{more}{who} "
+            "What a model was trained on cannot test it: a comparison of such a model with this golden set will be refused."
+        )
+    )
+    return st.checkbox("Add it all the same, for models that were not trained on it", key="golden_trace_despite")
 
 
 def _row(golden: GoldenSet) -> dict[str, Any]:

@@ -5,28 +5,14 @@ from dataclasses import replace
 import streamlit as st
 
 from workbench.core.errors import Unavailable, WorkbenchError
-from workbench.core.runtime_client import RuntimeClient
 from workbench.releases.verify import live
-from workbench.serving.answer import AnswerService
 from workbench.serving.configuration import ServingConfiguration
 from workbench.serving.result import Answer
 from workbench.serving.retrieve import Retrieved
-from workbench.ui import page
+from workbench.ui import live_answers, page
 from workbench.ui.guard import Visit
 
 _SHOWN = 6
-
-
-_ANSWERS = "knowledge_answers"
-
-
-def _answers(visit: Visit) -> AnswerService:
-    """The process's own answer service, which keeps its view of the corpus between questions."""
-    extras = visit.context.extras
-    if _ANSWERS not in extras:
-        extras[_ANSWERS] = AnswerService(visit.context, extras.get("runtime_client") or RuntimeClient(visit.context.settings))
-    service: AnswerService = extras[_ANSWERS]
-    return service
 
 
 def show(visit: Visit) -> None:
@@ -44,8 +30,8 @@ def show(visit: Visit) -> None:
     evidence = replace(configuration, routing=replace(configuration.routing, mode="evidence"))
     try:
         with st.spinner("Looking it up"):
-            found, commit = _answers(visit).retrieve(evidence, text)
-            answer = _answers(visit).answer(evidence, text)
+            found, commit = live_answers.answers(visit).retrieve(evidence, text)
+            answer = live_answers.answers(visit).answer(evidence, text)
     except WorkbenchError as error:
         page.failure(error)
         return
@@ -60,7 +46,7 @@ def show(visit: Visit) -> None:
     elif configuration.routing.mode == "generate" and st.button("Answer with the model too", key="knowledge_ask_model"):
         try:
             with st.spinner("The model writes; on two cores that takes some seconds"):
-                _answer("By the live release, guarded", _answers(visit).answer(configuration, text))
+                _answer("By the live release, guarded", live_answers.answers(visit).answer(configuration, text))
         except WorkbenchError as error:
             page.failure(error)
 

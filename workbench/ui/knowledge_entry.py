@@ -181,8 +181,9 @@ def _versions(visit: Visit, status: EntryStatus, versions: list[KnowledgeEntryVe
         is_live = status.live is not None and version.id == status.live.id
         words = f"Version {version.number}, {page.moment(version.created_at)}, " + _who(version)
         mark = " · live" if is_live else " · withdrawn" if version.id in withdrawn else ""
+        named = version.id == st.query_params.get("version")
         with st.expander(
-            page.escape_markdown(words + mark), key=f"knowledge_version_{version.id}", on_change="rerun"
+            page.escape_markdown(words + mark), expanded=named, key=f"knowledge_version_{version.id}", on_change="rerun"
         ) as opened:
             if not opened.open:
                 continue

@@ -52,10 +52,10 @@ def failure(error: WorkbenchError) -> None:
 
 def plain(text: str, *, muted: bool = False, mono: bool = False) -> None:
     """Text from outside, shown as it is: wrapped, never as HTML or Markdown, never loading anything."""
-    style = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.5;"
+    style = "white-space:pre-wrap;overflow-wrap:anywhere;line-height:1.5;unicode-bidi:plaintext;"
     style += "opacity:.7;" if muted else ""
     style += "font-family:monospace;font-size:.92em;" if mono else ""
-    st.html(f'<div style="{style}">{html.escape(text)}</div>')
+    st.html(f'<div dir="auto" style="{style}">{html.escape(text)}</div>')
 
 
 def escape_markdown(text: str) -> str:
@@ -116,11 +116,12 @@ def short(content_hash: str | None, length: int = 12) -> str:
 def facts(pairs: dict[str, str]) -> None:
     """A small two-column list of names and values, for receipts; values are plain text."""
     rows = "".join(
-        f'<div style="opacity:.65">{html.escape(name)}</div><div style="overflow-wrap:anywhere">{html.escape(value)}</div>'
+        f'<div style="opacity:.65;min-width:7rem;overflow-wrap:anywhere;unicode-bidi:isolate">{html.escape(name)}</div>'
+        f'<div style="overflow-wrap:anywhere;white-space:pre-wrap;unicode-bidi:isolate">{html.escape(value)}</div>'
         for name, value in pairs.items()
     )
     st.html(
-        '<div style="display:grid;grid-template-columns:minmax(7rem,max-content) 1fr;gap:.3rem 1rem;line-height:1.45">'
+        '<div style="display:grid;grid-template-columns:fit-content(45%) minmax(0,1fr);gap:.3rem 1rem;line-height:1.45">'
         f"{rows}</div>"
     )
 

@@ -1,16 +1,16 @@
 """The traces page with a trace open."""
 
-import json
+from collections.abc import Sequence
 
 import streamlit as st
 
+from workbench.annotation.models import Queue, QueueItem
 from workbench.annotation.queries import queues_of_trace
 from workbench.core.actors import Permission
 from workbench.core.errors import NotFound
 from workbench.traces import queries
-from workbench.traces.cli_views import trace_as_json
 from workbench.traces.models import Trace
-from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_masking, trace_view
+from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_masking, trace_raw, trace_replay, trace_view
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -26,10 +26,12 @@ def show(visit: Visit, trace_id: str) -> None:
             page.failure(error)
             st.button("Back to the list", key="trace_back", on_click=_go, args=(view, None))
             return
-        before, behind = queries.neighbours(session, visit.project.id, view.filters, trace, sort=view.sort)
+        near = queries.neighbours(session, visit.project.id, view.filters, trace, sort=view.sort)
         queues = queues_of_trace(session, visit.project.id, trace.trace_id)
-        data = trace_view.data_of(session, trace, view)
-    _bar(visit, view, trace, before, behind)
+        data = trace_view.data_of(session, trace, view, may_correct=visit.can(Permission.EDIT_KNOWLEDGE))
+    _bar(visit, view, trace, near, queues)
+    if visit.can(Permission.REPLAY_TRACES):
+        trace_replay.show(visit, trace)
     opened = trace_view.show(data, key=f"trace_view_{trace.trace_id}")
     if opened:
         _go(view, opened)
@@ -39,15 +41,19 @@ def show(visit: Visit, trace_id: str) -> None:
         st.caption(
             "In annotation: " + ", ".join(page.escape_markdown(f"{queue.name} ({item.state})") for queue, item in queues)
         )
-    with st.expander("Spans", key="trace_spans", on_change="rerun") as spans:
-        if spans.open:
-            span_timeline.show(visit, trace.trace_id)
-    with st.expander("Raw trace", key="trace_raw", on_change="rerun") as raw:
-        if raw.open:
-            _raw(visit, trace)
+    span_timeline.show(visit, trace.trace_id, trace.span_count)
+    trace_raw.show(visit, trace.trace_id, trace.span_count)
+    span_timeline.warm(visit, trace.trace_id, trace.span_count)
 
 
-def _bar(visit: Visit, view: View, trace: Trace, before: str | None, behind: str | None) -> None:
+def _bar(
+    visit: Visit,
+    view: View,
+    trace: Trace,
+    neighbours: tuple[str | None, str | None],
+    queues: Sequence[tuple[Queue, QueueItem]],
+) -> None:
+    before, behind = neighbours
     st.html('<div style="height:12px"></div>')  # the app's own header lies over the first line
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         with st.container(horizontal=True, vertical_alignment="center", width="content"):
@@ -72,6 +78,7 @@ def _bar(visit: Visit, view: View, trace: Trace, before: str | None, behind: str
                             f"Take off “{page.escape_markdown(tag)}”", key=f"trace_untag_{number}", type="tertiary",
                             on_click=_untag, args=(visit, trace.trace_id, tag),
                         )  # fmt: skip
+            trace_acts.on_one(visit, trace, queues)
             for kind, label in trace_acts.offered(visit):
                 if st.button(label, key=f"trace_{kind}", type="primary" if kind == trace_acts.SEND else "secondary"):
                     trace_acts.open_dialog(visit, kind, [trace.trace_id])
@@ -84,16 +91,3 @@ def _untag(visit: Visit, trace_id: str, tag: str) -> None:
 
 def _go(view: View, trace_id: str | None) -> None:
     trace_filters.go(view, trace=trace_id)
-
-
-def _raw(visit: Visit, trace: Trace) -> None:
-    if trace.span_count > 2000:
-        st.caption(f"{trace.span_count:,} spans are too many to show here; download them, or choose spans above.")
-    with visit.read() as session:
-        document = trace_as_json(session, visit.project.id, trace.trace_id, project=visit.project.key)
-    text = json.dumps(document, ensure_ascii=False, indent=2)
-    st.download_button(
-        "Download as JSON", text, file_name=f"trace-{trace.trace_id}.json", mime="application/json", key="trace_download"
-    )
-    if trace.span_count <= 2000:
-        st.code(text, language="json", height=480, wrap_lines=True)

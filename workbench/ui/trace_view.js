@@ -2,6 +2,11 @@
 // Text from outside reaches the page through textContent only; nothing of it becomes a link or markup.
 
 const shown = new WeakMap();
+const HOW = {
+  named: "The application says that the answer cites this.",
+  quoted: "The answer has these words.",
+  nearest: "The answer cites this passage; this is the sentence most like what it says.",
+};
 
 export default function trace(component) {
   const root = component.parentElement.querySelector("#view");
@@ -11,7 +16,10 @@ export default function trace(component) {
   shown.set(root, signature);
   const data = component.data;
   const talk = make("div", "talk");
-  for (const turn of data.turns) talk.append(turn.current ? current(turn) : other(turn, component));
+  if (data.language) talk.lang = data.language; // so that Chinese and Japanese get their own shapes of shared characters
+  if (data.earlier.length) talk.append(others(data.earlier, "Earlier in this conversation", component));
+  talk.append(current(data.turn));
+  if (data.later.length) talk.append(others(data.later, "Later in this conversation", component));
   root.replaceChildren(glance(data.glance), talk, aside(data.facts));
 }
 
@@ -22,6 +30,13 @@ function glance(pairs) {
     cell.append(make("span", "quiet", name), make("b", mood, value));
     box.append(cell);
   }
+  return box;
+}
+
+function others(turns, title, component) {
+  const box = make("details", "others");
+  const summary = make("summary", "quiet", `${title} (${turns.length} ${turns.length === 1 ? "turn" : "turns"})`);
+  box.append(summary, ...turns.map((turn) => other(turn, component)));
   return box;
 }
 
@@ -38,7 +53,7 @@ function other(turn, component) {
   head.append(open);
   if (turn.rating !== null) head.append(stars(turn.rating));
   if (turn.failed) head.append(make("span", "badge bad", "error"));
-  box.append(head, long(turn.question, "said text user"), long(turn.answer || turn.error, "said text"));
+  box.append(head, long(turn.question, "said text user", 420), long(turn.answer || turn.error, "said text", 420));
   return box;
 }
 
@@ -48,21 +63,58 @@ function current(turn) {
   const head = make("div", "turnhead");
   head.append(make("span", "this", "This turn"), make("span", "quiet", turn.time));
   if (turn.rating !== null) head.append(stars(turn.rating));
-  for (const rule of turn.guard) {
-    const badge = make("span", "badge bad", rule.title);
-    badge.title = rule.detail;
-    head.append(badge);
+  box.append(head);
+  if (turn.system) box.append(folded("System prompt", `${turn.system.length.toLocaleString("en")} characters`, make("div", "text", turn.system)));
+  if (turn.before.length) {
+    box.append(folded("Earlier in this request", count(turn.before.length, "message"), pairs(turn.before)));
   }
-  box.append(head, make("div", "said text user", turn.question || "(no question)"));
-  const answer = make("div", `said text assistant${turn.failed && !turn.answer ? " failed" : ""}`);
-  write(answer, turn.answer || turn.error || "(no answer)");
-  box.append(answer);
-  if (turn.failed && turn.answer && turn.error) box.append(make("div", "small quiet", turn.error));
+  box.append(long(turn.question || "(no question)", "said text user", 3000));
+  for (const step of turn.steps) box.append(step.tool ? tool(step.tool) : said(step.said));
+  if (turn.more_steps) box.append(make("div", "small quiet", `${count(turn.more_steps, "more step")} are in the spans below.`));
+  const answer = turn.answer || turn.error || "(no answer)";
+  box.append(long(answer, `said text assistant${turn.failed && !turn.answer ? " failed" : ""}`, 3000));
+  if (turn.failed && turn.answer && turn.error) box.append(make("div", "small quiet text", turn.error));
+  if (turn.answer) {
+    const mark = make("span", `badge ${turn.machine ? "machine" : ""}`, turn.machine ? "machine-written" : "not written by a model");
+    mark.title = turn.machine
+      ? "A model wrote this answer. The mark stays with it: it becomes training data only after a person has seen it."
+      : "No model wrote this answer.";
+    const line = make("div", "marks");
+    line.append(mark);
+    box.append(line);
+  }
+  if (turn.guard.length) box.append(section(`Validators and policies that fired (${turn.guard.length})`, [...turn.guard.map(rule), ...(turn.written ? [replaced(turn)] : [])]));
   if (turn.feedback.length) box.append(section("Feedback", turn.feedback.map(signal)));
-  if (turn.documents.length) box.append(section(`Retrieved (${turn.documents.length})`, turn.documents.map(passage)));
-  if (turn.tools.length) box.append(section(`Tool calls (${turn.tools.length})`, turn.tools.map(tool)));
+  if (turn.documents.length) {
+    const more = turn.more_documents ? [make("div", "small quiet", `${count(turn.more_documents, "more passage")} in the raw trace.`)] : [];
+    box.append(section(`Retrieved (${turn.documents.length + turn.more_documents})`, [...turn.documents.map(passage), ...more]));
+  } else if (turn.missing) {
+    const line = make("div", "small");
+    line.append(make("span", "quiet", "Nothing was retrieved. "), link(turn.missing, "Add the knowledge that was missing"));
+    box.append(section("Retrieved", [line]));
+  }
   if (turn.messages.length) box.append(section("What the model saw", [messages(turn.messages)]));
   return box;
+}
+
+function said(message) {
+  const box = make("div", "said step");
+  box.append(make("span", "small quiet", message.role), long(message.text, "text", 1500));
+  return box;
+}
+
+function rule(one) {
+  const card = make("div", "card signal");
+  const line = make("div", "line");
+  line.append(make("span", "title", one.rule));
+  if (one.done) line.append(make("span", "badge bad", one.done));
+  card.append(line);
+  if (one.detail) card.append(make("div", "text quiet", one.detail));
+  return card;
+}
+
+function replaced(turn) {
+  return folded("What the model wrote before the guard", "", make("div", "text", turn.written));
 }
 
 function signal(one) {
@@ -81,11 +133,14 @@ function passage(one) {
   const card = details(one.cited);
   const summary = make("summary");
   summary.append(make("span", "title", one.title));
+  if (one.key && one.key !== one.title) summary.append(make("span", "quiet small", one.key));
   if (one.cited) summary.append(make("span", "badge good", "cited"));
   if (one.version) summary.append(make("span", "quiet small", one.version));
-  if (one.link) {
-    const open = link(one.link, "Open the entry");
-    open.className = "small";
+  if (one.since) summary.append(make("span", "badge bad", one.since));
+  for (const [address, words] of [[one.link, "Open the entry"], [one.correct, "Correct it"]]) {
+    if (!address) continue;
+    const open = link(address, words);
+    open.classList.add("small");
     open.onclick = (event) => event.stopPropagation();
     summary.append(open);
   }
@@ -97,10 +152,21 @@ function passage(one) {
     meter.append(fill);
     summary.append(end, meter);
   }
-  if (one.content) summary.append(make("span", "peek quiet", one.content.slice(0, 400)));
+  const content = one.pieces.join("");
+  if (content) summary.append(make("span", "peek quiet", content.slice(0, 400)));
   const inside = make("div", "inside text");
-  if (one.marked) inside.append(one.marked[0], make("mark", "", one.marked[1]), one.marked[2]);
-  else write(inside, one.content);
+  inside.dir = "auto";
+  one.pieces.forEach((piece, index) => {
+    if (index % 2 === 0) {
+      const plain = document.createElement("span");
+      write(plain, piece);
+      return inside.append(plain);
+    }
+    const mark = make("mark", one.how, piece);
+    mark.removeAttribute("dir"); // part of the sentence around it
+    mark.title = HOW[one.how] || "";
+    inside.append(mark);
+  });
   card.append(summary, inside);
   return card;
 }
@@ -114,20 +180,31 @@ function tool(one) {
   summary.append(make("span", "end quiet", one.took));
   const inside = make("div", "inside pair");
   for (const [name, value] of one.parts) inside.append(make("span", "quiet", name), make("pre", "code", value));
+  for (const part of inside.querySelectorAll("pre")) part.dir = "ltr"; // JSON
   card.append(summary, inside);
   return card;
 }
 
 function messages(list) {
-  const card = details(false);
-  const summary = make("summary");
   const roles = {};
   for (const one of list) roles[one.role] = (roles[one.role] || 0) + 1;
-  summary.append(make("span", "title", `${list.length} messages`));
-  summary.append(make("span", "quiet small", Object.entries(roles).map(([role, count]) => `${count} ${role}`).join(", ")));
-  const inside = make("div", "inside pair");
-  for (const one of list) inside.append(make("span", "quiet", one.role), make("pre", "code", one.text));
-  card.append(summary, inside);
+  const words = Object.entries(roles).map(([role, number]) => `${number} ${role}`);
+  return folded(count(list.length, "message"), words.join(", "), pairs(list));
+}
+
+function pairs(list) {
+  const inside = make("div", "pair");
+  for (const one of list) inside.append(make("span", "quiet", one.role), make("div", "code text", one.text));
+  return inside;
+}
+
+function folded(title, note, body) {
+  const card = details(false);
+  const summary = make("summary");
+  summary.append(make("span", "title", title));
+  if (note) summary.append(make("span", "quiet small", note));
+  body.classList.add("inside");
+  card.append(summary, body);
   return card;
 }
 
@@ -158,20 +235,26 @@ function details(open) {
   return card;
 }
 
-function long(text, className) {
+function long(text, className, limit) {
   const holder = make("div");
   const body = make("div", className, text);
   holder.append(body);
-  if (text && (text.length > 420 || text.split("\n").length > 6)) {
+  if (text && (text.length > limit || text.split("\n").length > Math.max(6, limit / 70))) {
     body.classList.add("folded");
-    const more = make("button", "more", "Show all");
+    if (limit > 1000) body.classList.add("tall");
+    const all = `Show all (${text.length.toLocaleString("en")} characters)`;
+    const more = make("button", "more", all);
+    more.type = "button";
     more.onclick = () => {
-      const folded = body.classList.toggle("folded");
-      more.textContent = folded ? "Show all" : "Show less";
+      more.textContent = body.classList.toggle("folded") ? all : "Show less";
     };
     holder.append(more);
   }
   return holder;
+}
+
+function count(number, word) {
+  return `${number.toLocaleString("en")} ${word}${number === 1 ? "" : "s"}`;
 }
 
 function stars(rating) {
@@ -192,7 +275,10 @@ function link(address, text) {
 function make(tag, className = "", text = "") {
   const element = document.createElement(tag);
   if (className) element.className = className;
-  if (text) write(element, text);
+  if (text) {
+    write(element, text);
+    element.dir = "auto"; // Arabic and Hebrew read from the right, and no text turns its neighbours around
+  }
   return element;
 }
 

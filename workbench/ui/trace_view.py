@@ -8,13 +8,13 @@ from urllib.parse import urlencode
 import streamlit as st
 from sqlmodel import Session
 
-from workbench.core.errors import NotFound
-from workbench.knowledge.queries import entry_by_key
 from workbench.traces.models import Feedback, Trace
 from workbench.traces.queries import feedback_of, session_traces
-from workbench.ui import page, trace_masking
+from workbench.traces.talk import MOST, talk_of
+from workbench.ui import citations, page, trace_masking, trace_origin
 from workbench.ui.trace_filters import View
 from workbench.ui.trace_list import link, milliseconds, money
+from workbench.ui.trace_origin import Origin
 
 _HERE = Path(__file__).parent
 _view = st.components.v2.component(
@@ -29,17 +29,22 @@ _LONGEST = 60_000
 _TURNS = 60
 
 
-def data_of(session: Session, trace: Trace, view: View) -> dict[str, Any]:
-    """What the component shows of a trace and its conversation, as JSON."""
+def data_of(session: Session, trace: Trace, view: View, *, may_correct: bool = False) -> dict[str, Any]:
+    """What the component shows of a trace and its conversation, as JSON.
+
+    Args:
+        may_correct: whether to offer the way to the knowledge entries behind the answer.
+    """
     turns = session_traces(session, trace.project_id, trace.session_id, limit=200) if trace.session_id else [trace]
-    turns = _around(turns, trace)
+    before, after = _around(turns, trace)
     feedback = feedback_of(session, trace.project_id, trace.trace_id)
     return {
         "glance": _glance(trace),
-        "turns": [
-            _this_turn(session, one, feedback) if one.trace_id == trace.trace_id else _other_turn(one, view) for one in turns
-        ],
-        "facts": _facts(trace),
+        "language": trace.language or "",
+        "earlier": [_other_turn(one, view) for one in before],
+        "turn": _this_turn(session, trace, feedback, may_correct=may_correct, told=bool(before)),
+        "later": [_other_turn(one, view) for one in after],
+        "facts": _facts(session, trace),
     }
 
 
@@ -47,16 +52,15 @@ def show(data: dict[str, Any], *, key: str = "trace_view") -> str | None:
     """Draw what `data_of` made; returns the id of another turn that was opened in this run."""
     result = _view(key=key, data=data, on_open_change=_nothing)
     opened = result.get("open")
-    return opened if any(turn["id"] == opened for turn in data["turns"]) else None
+    return opened if any(turn["id"] == opened for turn in [*data["earlier"], *data["later"]]) else None
 
 
-def _around(turns: list[Trace], trace: Trace) -> list[Trace]:
-    """Of a very long conversation the turns around this one."""
+def _around(turns: list[Trace], trace: Trace) -> tuple[list[Trace], list[Trace]]:
+    """The turns before and after this one; of a very long conversation the nearest."""
     at = next((number for number, turn in enumerate(turns) if turn.trace_id == trace.trace_id), None)
     if at is None:
-        return [trace]
-    first = max(0, min(at - _TURNS // 2, len(turns) - _TURNS))
-    return turns[first : first + _TURNS]
+        return [], []
+    return turns[max(0, at - _TURNS // 2) : at], turns[at + 1 : at + 1 + _TURNS // 2]
 
 
 def _glance(trace: Trace) -> list[list[str]]:
@@ -80,7 +84,6 @@ def _other_turn(trace: Trace, view: View) -> dict[str, Any]:
     return {
         "id": trace.trace_id,
         "link": link(trace.trace_id, view),
-        "current": False,
         "time": page.moment(trace.started_at),
         "question": _cut(trace.input),
         "answer": _cut(trace.output),
@@ -90,27 +93,41 @@ def _other_turn(trace: Trace, view: View) -> dict[str, Any]:
     }
 
 
-def _this_turn(session: Session, trace: Trace, feedback: list[Feedback]) -> dict[str, Any]:
+def _this_turn(session: Session, trace: Trace, feedback: list[Feedback], *, may_correct: bool, told: bool) -> dict[str, Any]:
+    """The turn in full.
+
+    Args:
+        told: whether the turns before are shown as turns, so that the request's own copy of them is not needed.
+    """
+    talk = talk_of(trace)
+    documents = trace.documents[:MOST]
+    origins = trace_origin.origins(session, trace, documents)
     return {
         "id": trace.trace_id,
-        "current": True,
         "time": page.moment(trace.started_at),
+        "system": _cut(talk.system),
+        "before": [] if told else [_message(message) for message in talk.before[-MOST:]],
         "question": _cut(trace.input),
+        "steps": [
+            {"tool": _tool(step["call"])} if "call" in step else {"said": _message({**step["say"], "tool_calls": []})}
+            for step in talk.steps
+        ],
+        "more_steps": talk.left_out,
         "answer": _cut(trace.output),
+        "machine": trace.machine_written,
         "error": trace.error or "",
         "failed": trace.status == "error",
         "rating": trace.rating,
-        "guard": [
-            {
-                "title": f"{_words(rule.get('rule'))}: {rule['action']}" if rule.get("action") else _words(rule.get("rule")),
-                "detail": str(rule.get("detail") or ""),
-            }
-            for rule in trace.guard
+        "guard": trace_origin.fired(trace),
+        "written": _cut(trace_origin.written_before_guard(session, trace)),
+        "feedback": [_signal(one) for one in feedback[:MOST]],
+        "documents": [
+            _document(trace, document, origin, number, may_correct=may_correct)
+            for number, (document, origin) in enumerate(zip(documents, origins, strict=True), start=1)
         ],
-        "feedback": [_signal(one) for one in feedback],
-        "documents": [_document(session, trace, document) for document in trace.documents],
-        "tools": [_tool(call) for call in trace.tool_calls],
-        "messages": [_message(message) for message in trace.messages] if len(trace.messages) > 2 else [],
+        "more_documents": max(0, len(trace.documents) - MOST),
+        "missing": trace_origin.new_entry_link(trace.input) if may_correct and not trace.documents else "",
+        "messages": [_message(message) for message in trace.messages[:MOST]] if len(trace.messages) > 2 else [],
     }
 
 
@@ -143,45 +160,22 @@ def _signal(one: Feedback) -> dict[str, Any]:
     }
 
 
-def _document(session: Session, trace: Trace, document: dict[str, Any]) -> dict[str, Any]:
-    content, cited = _cut(str(document.get("content") or "")), document.get("cited")
+def _document(trace: Trace, document: dict[str, Any], origin: Origin, number: int, *, may_correct: bool) -> dict[str, Any]:
+    content = _cut(str(document.get("content") or ""))
     key = str(document.get("id") or "")
-    version = str(document.get("version") or "")
-    origin = [f"version {version[-6:]}" if len(version) > 12 else f"version {version}"] if version else []
-    if trace.corpus_commit:
-        origin.append(f"commit {page.short(trace.corpus_commit, 8)}")
+    cited = citations.cited_in(content, document.get("cited"), trace.output, [key, origin.key, str(number)])
     return {
-        "title": str(document.get("title") or key or "passage")[:300],
-        "link": _entry_link(session, trace.project_id, key),
-        "version": ", ".join(origin),
+        "title": str(document.get("title") or origin.title or key or "passage")[:300],
+        "key": origin.key if origin.title else "",
+        "link": origin.link,
+        "correct": origin.correct if may_correct else "",
+        "version": origin.words,
+        "since": origin.since,
         "score": document["score"] if isinstance(document.get("score"), int | float) else None,
-        "cited": bool(cited),
-        "content": content,
-        "marked": _marked(content, cited),
+        "cited": cited.is_cited,
+        "how": cited.how,
+        "pieces": citations.pieces(content, cited.spans),
     }
-
-
-def _marked(content: str, cited: Any) -> list[str] | None:
-    """Text before, within and after the cited span."""
-    if isinstance(cited, list) and len(cited) == 2 and all(isinstance(end, int) for end in cited):
-        start, end = cited
-    elif isinstance(cited, str) and cited and cited in content:
-        start = content.index(cited)
-        end = start + len(cited)
-    else:
-        return None
-    return [content[:start], content[start:end], content[end:]] if 0 <= start < end <= len(content) else None
-
-
-def _entry_link(session: Session, project_id: str, key: str) -> str:
-    """The knowledge entry a passage came from, when it is one of this project's."""
-    if not key or len(key) > 200:
-        return ""
-    try:
-        entry_by_key(session, project_id, key)
-    except NotFound:
-        return ""
-    return "/knowledge?" + urlencode({"entry": key})
 
 
 def _tool(call: dict[str, Any]) -> dict[str, Any]:
@@ -203,18 +197,25 @@ def _message(message: dict[str, Any]) -> dict[str, str]:
     return {"role": str(message.get("role") or ""), "text": _cut("\n".join([message.get("content") or "", *calls]).strip())}
 
 
-def _facts(trace: Trace) -> list[list[dict[str, Any]]]:
+def _facts(session: Session, trace: Trace) -> list[list[dict[str, Any]]]:
     """Groups of names and values for the side."""
+    commit, prompt = trace_origin.commit_words(session, trace), trace_origin.prompt_words(session, trace)
 
-    def fact(name: str, value: Any, *, hash: bool = False, filter: str = "") -> dict[str, Any] | None:
+    def fact(
+        name: str, value: Any, *, hash: bool = False, filter: str = "", full: Any = None, link: str = ""
+    ) -> dict[str, Any] | None:
         if value in (None, "", []):
             return None
         text = str(value)
         made: dict[str, Any] = {"name": name, "value": page.short(text) if hash and text.startswith("sha256:") else text}
         if hash:
             made.update(hash=True, full=text)
+        if full is not None and str(full) != text:
+            made["full"] = str(full)
         if filter:
-            made["link"] = "/traces?" + urlencode({filter: text, "period": "all"})
+            link = "/traces?" + urlencode({filter: text, "period": "all"})
+        if link:
+            made["link"] = link
         return made
 
     groups = [
@@ -227,9 +228,9 @@ def _facts(trace: Trace) -> list[list[dict[str, Any]]]:
         [
             fact("Model", trace.model),
             fact("Provider", trace.provider),
-            fact("Release", trace.release, hash=True),
-            fact("Prompt version", trace.prompt_version, hash=True),
-            fact("Corpus commit", trace.corpus_commit, hash=True),
+            fact("Release", trace.release, hash=True, link=trace_origin.release_link(session, trace)),
+            fact("Prompt version", prompt, hash=prompt == trace.prompt_version, full=trace.prompt_version),
+            fact("Corpus commit", commit.removeprefix("commit "), full=trace.corpus_commit),
             fact("Environment", trace.environment),
             fact("Written by", "a machine" if trace.machine_written else "no model"),
         ],
