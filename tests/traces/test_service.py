@@ -91,12 +91,15 @@ def test_one_batch_that_may_not_be_stored_does_not_take_others_down(
     services: Services, project: Project, key: Actor, sender: Callable[..., Actor]
 ) -> None:
     from workbench.core.actors import Permission
+    from workbench.traces.masking_store import new_draft
     from workbench.traces.otlp import decode_json
     from workbench.traces.store import Batch
 
     writer = services.traces._writer
-    good = Batch(key, project.id, decode_json(request(span()), received_ns=1), "")
-    bad = Batch(sender("feedback"), project.id, decode_json(request(span()), received_ns=1), "", (Permission.INGEST_TRACES,))
+    draft, other = (new_draft(services.context, project.id) for _ in range(2))
+    good = Batch(key, project.id, decode_json(request(span()), received_ns=1), "", draft)
+    wrong = decode_json(request(span()), received_ns=1)
+    bad = Batch(sender("feedback"), project.id, wrong, "", other, (Permission.INGEST_TRACES,))
     writer._commit([good, bad])
     assert (good.new_spans, good.error) == (1, None)
     assert isinstance(bad.error, NotAllowed)
