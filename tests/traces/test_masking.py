@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from workbench.core.errors import InvalidInput
@@ -163,8 +163,13 @@ PIECES = st.sampled_from(
 TEXTS = st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=25).map("".join))
 
 
+def test_what_lies_partly_under_something_else_is_masked_to_its_end() -> None:
+    assert masked("PASSWORT=+10 300000000") == "PASSWORT=<SECRET_1> <PHONE_1>"
+
+
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(TEXTS)
+@example("PASSWORT=+10 300000000")
 def test_masking_what_is_masked_changes_nothing(text: str) -> None:
     once = masked(text)
     assert masked(once) == once

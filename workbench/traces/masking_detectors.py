@@ -7,7 +7,7 @@ there before it looks. All patterns are linear in the length of the text, whatev
 import re
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from stdnum import iban
@@ -51,6 +51,7 @@ _ORDER = (
     MaskType.SECRET, MaskType.EMAIL, MaskType.TERM, MaskType.IBAN, MaskType.CARD, MaskType.ID, MaskType.PHONE,
 )  # fmt: skip
 """Where two detectors claim the same characters, the first of these has them."""
+_NUMBERS = (MaskType.IBAN, MaskType.CARD, MaskType.ID, MaskType.PHONE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Detectors:
             return []
         found: list[Hit] = []
         for kind in _ORDER:
-            found = sorted([*found, *_apart(by_kind.get(kind, []), found)], key=lambda hit: hit.start)
+            found = sorted([*found, *_apart(plain, by_kind.get(kind, []), found)], key=lambda hit: hit.start)
         return found
 
     def _candidates(self, text: str, context: str, signs: int) -> Iterator[Hit]:
@@ -219,17 +220,35 @@ def _spellings(term: str) -> set[str]:
     return {unicodedata.normalize(form, term) for form in ("NFC", "NFD")}
 
 
-def _apart(hits: Sequence[Hit], taken: Sequence[Hit]) -> list[Hit]:
-    """Those that overlap neither each other nor what is taken (sorted); of two, the one that begins first, then the longer."""
+def _apart(text: str, hits: Sequence[Hit], taken: Sequence[Hit]) -> list[Hit]:
+    """What of these overlaps neither each other nor what is taken (sorted); of two, the one that begins first, then the longer.
+
+    A number that lies partly under a taken hit keeps its rest: no part of one stays readable.
+    """
     kept: list[Hit] = []
-    at, end = 0, -1
+    end = -1
     for hit in sorted(hits, key=lambda one: (one.start, -one.end)):
-        while at < len(taken) and taken[at].end <= hit.start:
-            at += 1
-        if hit.start >= end and hit.end > hit.start and (at == len(taken) or taken[at].start >= hit.end):
+        if hit.start < end or hit.end <= hit.start:
+            continue
+        end = hit.end
+        over = [other for other in taken if other.end > hit.start and other.start < hit.end]
+        if not over:
             kept.append(hit)
-            end = hit.end
+        elif hit.kind in _NUMBERS:
+            position = hit.start
+            for other in over:
+                kept += _rest(text, hit, position, other.start)
+                position = other.end
+            kept += _rest(text, hit, position, hit.end)
     return kept
+
+
+def _rest(text: str, hit: Hit, start: int, end: int) -> list[Hit]:
+    while start < end and not text[start].isalnum():
+        start += 1
+    while start < end and not text[end - 1].isalnum():
+        end -= 1
+    return [replace(hit, start=start, end=end)] if start < end else []
 
 
 def _emails(text: str) -> Iterator[Hit]:

@@ -20,6 +20,9 @@ SPANS_A_TRACE = 5
 _MODELS = ("assistant-small", "assistant-large", "assistant-long")
 _RELEASES = ("2.0.1", "2.1.0", "2.2.0", "2.3.0")
 _LANGUAGES = ("en", "es", "vi", "de")
+_SAYS_SECRET = frozenset({"pin", "pas", "wort", "pat", "sen", "tok"})
+_PERSONAL = 0.05
+"""Share of traces whose customer writes a phone number and a mail address."""
 
 
 @dataclass
@@ -58,7 +61,8 @@ def vocabulary(size: int = 6000) -> list[str]:
     """Made-up words of one to four syllables, the same each time. Text uses the first ones most, as languages do."""
     chance = random.Random(7)
     syllables = [a + b + c for a in "bcdfghjklmnprstvwz" for b in "aeiou" for c in ("", "", "l", "n", "r", "s", "t")]
-    return list(dict.fromkeys("".join(chance.choices(syllables, k=1 + rank % 4)) for rank in range(size)))
+    made = dict.fromkeys("".join(chance.choices(syllables, k=1 + rank % 4)) for rank in range(size))
+    return [word for word in made if word not in _SAYS_SECRET]
 
 
 def templates(count: int, *, traces: int = 20, seed: int = 1, mark: str = "") -> list[Template]:
@@ -96,6 +100,9 @@ def _template(chance: random.Random, words: list[str], weights: list[float], tra
     for number in range(traces):
         ids = span_marks[number * SPANS_A_TRACE : (number + 1) * SPANS_A_TRACE]
         question, answer = text(120), text(300)
+        if chance.random() < _PERSONAL:
+            phone, mail = f"+34 6{chance.randrange(10**8):08}", f"u{chance.randrange(10**6)}@mail.example"
+            question += f" my PIN fails, call {phone} or write to {mail}"
         if mark and number == 0:
             question = f"{mark} {question}"
         start = chance.randrange(0, 2_000_000_000)
