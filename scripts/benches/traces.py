@@ -54,8 +54,8 @@ class Store(Protocol):
     port: int
 
     def count(self) -> int: ...
-    def list(self) -> int: ...
-    def filter(self) -> int: ...
+    def newest(self) -> int: ...
+    def failed(self) -> int: ...
     def search(self, word: str) -> int: ...
     def prepare_search(self) -> None: ...
 
@@ -104,10 +104,10 @@ class Ours:
             found = queries.list_traces(session, self.project, filters, sort=sort, count=True)
         return len(found.rows)
 
-    def list(self) -> int:
+    def newest(self) -> int:
         return self.ask()
 
-    def filter(self) -> int:
+    def failed(self) -> int:
         return self.ask(TraceFilter(status=("error",)))
 
     def search(self, word: str) -> int:
@@ -202,7 +202,7 @@ def _measure(store: Store, say: Say) -> Row:
     held = store.count()
     say(f"{store.name}: reads over {held:,} traces")
     store.prepare_search()
-    list_ms, filter_ms = _median_ms(store.list), _median_ms(store.filter)
+    list_ms, filter_ms = _median_ms(store.newest), _median_ms(store.failed)
     words = random.Random(3).sample(vocabulary(), 10)
     search_ms = _median_ms(*[lambda word=word: store.search(word) for word in words])  # type: ignore[misc]
     say(f"{store.name}: as many spans as it takes for {FLOOD_SECONDS:.0f} s")
@@ -266,7 +266,7 @@ def _at_scale(ours: Ours, say: Say) -> list[Figure]:
     sender.start()
     time.sleep(3)
     chance = random.Random(11)
-    list_waits = [_timed(ours.list) for _ in range(40)]
+    list_waits = [_timed(ours.newest) for _ in range(40)]
     for sort in ("slowest", "costliest", "oldest"):
         list_waits.append(_timed(lambda sort=sort: ours.ask(sort=sort)))  # type: ignore[misc]
     pair_waits = [_timed(lambda: ours.ask(_two_filters(chance))) for _ in range(60)]

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from workbench.core.errors import InvalidInput
 from workbench.traces.masking import PLACEHOLDER, Draft, number_in_order, preview
+from workbench.traces.masking_detectors import Detectors
 from workbench.traces.masking_ids import COUNTRIES, FORMS, find_ids
 from workbench.traces.masking_policy import MaskingPolicy, MaskType, checked, default_policy, policy_from_json
 from workbench.traces.otlp import Decoded, SpanData
@@ -161,6 +162,15 @@ PIECES = st.sampled_from(
     ]
 )  # fmt: skip
 TEXTS = st.one_of(st.text(max_size=200), st.lists(PIECES, max_size=25).map("".join))
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(TEXTS, st.booleans())
+def test_the_quick_look_misses_nothing(text: str, with_terms: bool) -> None:
+    policy = POLICY if with_terms else default_policy(["en", "es", "vi"])
+    quick, slow = Detectors(policy), Detectors(policy)
+    slow._quick = re.compile("")
+    assert quick.signs(text) == slow.signs(text)
 
 
 def test_what_lies_partly_under_something_else_is_masked_to_its_end() -> None:

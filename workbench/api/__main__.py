@@ -14,7 +14,7 @@ def main() -> None:
     settings = services.context.settings
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
     uvicorn.run(
-        create_app(services),
+        create_app(services, own_indexer=True),
         host=settings.host,
         port=settings.api_port,
         log_config=None,

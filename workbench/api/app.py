@@ -18,9 +18,13 @@ _THREADS = 64
 """For whatever blocks: database reads, calls to the runtime. OTLP has a pool of its own."""
 
 
-def create_app(services: Services) -> FastAPI:
-    """The app over these services. Its lifespan runs the indexer and the heartbeat."""
-    background = Background(services)
+def create_app(services: Services, *, own_indexer: bool = False) -> FastAPI:
+    """The app over these services. Its lifespan runs the indexer and the heartbeat.
+
+    Args:
+        own_indexer: run the indexer in a process of its own, so that indexing never holds up an acknowledgement.
+    """
+    background = Background(services, own_process=own_indexer)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -40,7 +44,6 @@ def create_app(services: Services) -> FastAPI:
     app.state.health = health.HealthCheck()
     add_handlers(app)
     receiver = Receiver(background.wake)
-    background.is_busy = lambda: receiver.is_busy
     app.include_router(receiver.router())
     app.include_router(feedback.router)
     app.include_router(langfuse.router)

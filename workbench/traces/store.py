@@ -4,6 +4,7 @@ A request is acknowledged when its spans are on disk. What readers see (the asse
 by `indexer.py`, so that an acknowledgement never waits for it.
 """
 
+import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,11 @@ from workbench.traces.masking import Draft
 from workbench.traces.masking_store import settle
 from workbench.traces.models import RejectedSpan, Span, SpanSource, TracePending
 from workbench.traces.otlp import Decoded
+
+try:
+    import fcntl
+except ImportError:  # Windows: SQLite's own lock is polled
+    fcntl = None  # type: ignore[assignment]
 
 _LOCK = "traces.write_lock"
 
@@ -208,6 +214,34 @@ def insert(context: Context, model: Any) -> Any:
 
 @contextmanager
 def writing(context: Context) -> Iterator[None]:
-    """One writer at a time within this process, so that nobody polls SQLite for its lock."""
-    with context.extras.setdefault(_LOCK, threading.Lock()):
-        yield
+    """One writer at a time over these traces, in turn, so that nobody polls SQLite for its lock.
+
+    Threads of one process take turns by a lock, processes by a lock on a file; PostgreSQL needs neither.
+    """
+    turn: _Turn = context.extras.setdefault(_LOCK, _Turn(context))
+    with turn.lock:
+        turn.take()
+        try:
+            yield
+        finally:
+            turn.give()
+
+
+class _Turn:
+    """The lock that writers of one process share, and the file on which processes wait for each other."""
+
+    def __init__(self, context: Context) -> None:
+        self.lock = threading.Lock()
+        self._path = context.settings.home / "traces.lock" if context.database.dialect == "sqlite" and fcntl else None
+        self._file: int | None = None
+
+    def take(self) -> None:
+        if self._path is None:
+            return
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+
+    def give(self) -> None:
+        if self._file is not None:
+            fcntl.flock(self._file, fcntl.LOCK_UN)

@@ -98,11 +98,11 @@ class Peer:
         """Traces that a reader can find."""
         raise NotImplementedError
 
-    def list(self) -> int:
+    def newest(self) -> int:
         """Fetch the newest 50; returns how many came."""
         raise NotImplementedError
 
-    def filter(self) -> int:
+    def failed(self) -> int:
         """Fetch the newest 50 that failed."""
         raise NotImplementedError
 
@@ -156,10 +156,10 @@ class Phoenix(Peer):
         )  # fmt: skip
         return len(found["node"]["spans"]["edges"])
 
-    def list(self) -> int:
+    def newest(self) -> int:
         return self._spans(None)
 
-    def filter(self) -> int:
+    def failed(self) -> int:
         return self._spans("status_code == 'ERROR'")
 
     def search(self, word: str) -> int:
@@ -201,10 +201,10 @@ class Mlflow(Peer):
             raise RuntimeError(f"MLflow: {answer.text[:500]}")
         return len(answer.json().get("traces", []))
 
-    def list(self) -> int:
+    def newest(self) -> int:
         return self._search(None)
 
-    def filter(self) -> int:
+    def failed(self) -> int:
         return self._search("trace.status = 'ERROR'")
 
     def search(self, word: str) -> int:

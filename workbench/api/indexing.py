@@ -1,0 +1,71 @@
+"""`python -m workbench.api.indexing`: makes new traces readable, beside the api and in an interpreter of its own.
+
+Assembling traces and indexing their texts is work for the processor; in the api's process it would hold up every span that
+wants to be acknowledged. The api starts this and holds the other end of its standard input: a byte means that spans were
+stored, the end that the api is gone, however it went.
+"""
+
+import logging
+import os
+import select
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from workbench.bootstrap import Services, bootstrap
+from workbench.traces.indexer import index_pending
+
+log = logging.getLogger(__name__)
+
+IDLE_SECONDS = 1.0
+"""How often to look for traces that another process stored, such as an import."""
+_AT_ONCE = 100
+_TROUBLE_SECONDS = 2.0
+_NICENESS = 5
+
+
+def index_on(services: Services, stopping: threading.Event, wait: Callable[[float], object]) -> None:
+    """Index what is pending until told to stop.
+
+    Args:
+        wait: sleeps for so many seconds, or less when there is something new.
+    """
+    while not stopping.is_set():
+        try:
+            while index_pending(services.context, _AT_ONCE) and not stopping.is_set():
+                pass
+            wait(IDLE_SECONDS)
+        except SQLAlchemyError as error:
+            log.warning("traces not indexed yet: %s", error)
+            stopping.wait(_TROUBLE_SECONDS)
+        except Exception:  # one bad trace must not end it; the log names it
+            log.exception("traces not indexed")
+            stopping.wait(_TROUBLE_SECONDS)
+
+
+def main() -> None:
+    """Index until standard input ends."""
+    services = bootstrap()
+    logging.basicConfig(
+        level=services.context.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    if hasattr(os, "nice"):
+        os.nice(_NICENESS)  # who sends goes before who reads
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the api says when to stop
+    stopping = threading.Event()
+    channel = sys.stdin.fileno()
+
+    def wait(seconds: float) -> None:
+        ready, _, _ = select.select([channel], [], [], seconds)
+        if ready and not os.read(channel, 65_536):
+            stopping.set()
+
+    index_on(services, stopping, wait)
+    services.context.database.dispose()
+
+
+if __name__ == "__main__":
+    main()
