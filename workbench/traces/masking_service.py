@@ -12,7 +12,7 @@ from workbench.core.unit_of_work import Service
 from workbench.traces.masking import Draft
 from workbench.traces.masking_originals import PersonKeys, unseal
 from workbench.traces.masking_policy import MaskingPolicy, checked
-from workbench.traces.masking_store import one_at_a_time, policy_of
+from workbench.traces.masking_store import forget_rules, one_at_a_time, policy_of
 from workbench.traces.models import MaskedValue, MaskingRules, PersonKey, Trace
 from workbench.traces.store import writing
 
@@ -90,7 +90,9 @@ class MaskingService(Service):
                 originals_before=current.originals,
             )
             work.remember(version=rules.version)
-            return policy_of(work.session, project_id)
+            changed = policy_of(work.session, project_id)
+        forget_rules(self.context, project_id)
+        return changed
 
     def reveal(self, actor: Actor, project_id: str, trace_id: str, *, reason: str) -> list[Original]:
         """The originals of a trace, in the order of their placeholders. Each time is an event in the ledger.

@@ -1,5 +1,6 @@
 """Masking's memory: policies by version, and which value has which number in a trace."""
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -16,6 +17,8 @@ from workbench.traces.masking_policy import MaskingPolicy, default_policy, polic
 from workbench.traces.models import MaskedValue, MaskingRules, PersonKey
 
 _AT_ONCE = 400
+_REMEMBERED = "masking.rules"
+_FRESH_SECONDS = 1.0
 
 
 def policy_of(session: Session, project_id: str) -> MaskingPolicy:
@@ -37,10 +40,20 @@ def history_of(session: Session, project_id: str) -> Sequence[MaskingRules]:
 
 
 def new_draft(context: Context, project_id: str) -> Draft:
-    """A draft under the rules that hold now."""
-    with context.database.session() as session:
-        policy = policy_of(session, project_id)
-    return Draft(policy, project_id, secret_key(context.settings, "masking"))
+    """A draft under the rules that hold now; other processes see a change of them within a second."""
+    remembered: dict[str, tuple[float, MaskingPolicy, bytes]] = context.extras.setdefault(_REMEMBERED, {})
+    known = remembered.get(project_id)
+    if known is None or time.monotonic() - known[0] > _FRESH_SECONDS:
+        moment = time.monotonic()
+        with context.database.session() as session:
+            known = (moment, policy_of(session, project_id), secret_key(context.settings, "masking"))
+        remembered[project_id] = known
+    return Draft(known[1], project_id, known[2])
+
+
+def forget_rules(context: Context, project_id: str) -> None:
+    """Read a project's rules anew with the next draft."""
+    context.extras.get(_REMEMBERED, {}).pop(project_id, None)
 
 
 def settle(session: Session, context: Context, drafts: Iterable[Draft]) -> None:
