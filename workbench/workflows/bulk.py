@@ -4,8 +4,9 @@ The set of traces is fixed when the act is asked for: its ids lie in the job's f
 goes in batches that are safe to repeat: a job that is killed goes on where it was and doubles nothing.
 """
 
+import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,15 +14,18 @@ from typing import Any
 
 from sqlmodel import Session, col, select
 
-from workbench.core.actors import Actor
+from workbench.core.actors import Actor, Permission
+from workbench.core.canonical import hash_file
 from workbench.core.clock import now
 from workbench.core.errors import Conflict, InvalidInput, NotFound, WorkbenchError
+from workbench.core.ids import new_id
 from workbench.core.jobs import Job, LostLease, enqueue
 from workbench.core.unit_of_work import Context, Service, UnitOfWork
 from workbench.identity.service import actor_of_person, local_administrator
+from workbench.traces.exporting import Export, write_export
 from workbench.traces.hits import Hits, filter_for_ledger, hash_of
 from workbench.traces.models import ActState, TraceAct
-from workbench.workflows.bulk_kinds import KINDS
+from workbench.workflows.bulk_kinds import EXPORT, KINDS
 from workbench.workflows.bulk_run import BulkRun, Halted, Kind, Port
 
 AT_ONCE = 300
@@ -159,6 +163,65 @@ class BulkActs(Service):
             with self._here(actor) as port:
                 carry_out_undo(self.context, act_id, port)
         return self._read(act_id)
+
+    def open_export(self, actor: Actor, act_id: str) -> tuple[Path, str]:
+        """The file that an export made, and the name to save it under; each opening is recorded.
+
+        Raises:
+            NotFound: there is no such export, or its file was removed; NotAllowed.
+        """
+        act = self._read(act_id)
+        with self.context.unit_of_work(actor) as work:
+            work.require(Permission.EXPORT_TRACES, act.project_id)
+            artifact = act.result.get("artifact")
+            if act.kind != EXPORT or not artifact:
+                raise NotFound("There is no such file.", why="It was not finished, or was removed.", todo="Export again.")
+            path = self.context.artifacts.path(artifact)
+            work.record(
+                "traces.export_downloaded", subject=("trace_act", act.id), project_id=act.project_id, artifact=artifact,
+                act_event=act.event_id, count=act.changed,
+            )  # fmt: skip
+        return path, str(act.result["name"])
+
+    def export_to(
+        self,
+        actor: Actor,
+        project_id: str,
+        hits: Hits,
+        format: str,
+        path: Path,
+        *,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Export:
+        """Write the hits into a file of one's own, which is there when it is whole and recorded.
+
+        Raises:
+            InvalidInput: nothing is hit, the file exists, or cannot be written; NotAllowed.
+        """
+        with self.context.database.session() as session:
+            self.context.authorizer.require(actor, Permission.EXPORT_TRACES, project_id)
+            ids = hits.ids(session, project_id)
+        if not ids:
+            raise InvalidInput("No trace is like that.", todo="Change the filter.")
+        if path.exists():
+            raise InvalidInput(f"{path} exists already.", todo="Choose another name.")
+        part = path.with_name(path.name + ".part")
+        try:
+            export = write_export(self.context, project_id, ids, format, part, progress=progress)
+            with self.context.unit_of_work(actor) as work:
+                work.require(Permission.EXPORT_TRACES, project_id)
+                salt = secrets.token_hex(16)
+                work.record(
+                    "traces.exported", subject=("trace_export", new_id()), project_id=project_id, format=format,
+                    filter=filter_for_ledger(hits.filters, salt), count=export.traces, ids_hash=hash_of(ids),
+                    content_hash=hash_file(part),
+                )  # fmt: skip
+            part.rename(path)
+        except OSError as error:
+            raise InvalidInput(f"{path} cannot be written.", why=str(error.strerror or error)) from error
+        finally:
+            part.unlink(missing_ok=True)
+        return export
 
     def _read(self, act_id: str) -> TraceAct:
         with self.context.database.session() as session:

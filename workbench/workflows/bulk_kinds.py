@@ -15,6 +15,7 @@ from workbench.traces import tagging
 from workbench.traces.hits import Hits, hash_of
 from workbench.traces.models import Trace, TraceAct, TraceTag, TraceTagTaken
 from workbench.traces.store import table
+from workbench.workflows.bulk_export import ExportTraces
 from workbench.workflows.bulk_run import BATCH, BulkRun, Kind
 
 SEND, TAG, UNTAG, GOLDEN, EXPORT = "send", "tag", "untag", "golden", "export"
@@ -204,5 +205,5 @@ def _rest(act: TraceAct, why: str) -> dict[str, int]:
     return {reason: count for reason, count in rest.items() if count > 0}
 
 
-KINDS: dict[str, Kind] = {SEND: Send(), TAG: Tag(), UNTAG: Untag()}
+KINDS: dict[str, Kind] = {SEND: Send(), TAG: Tag(), UNTAG: Untag(), EXPORT: ExportTraces()}
 """Kind → how it is done."""
