@@ -16,6 +16,7 @@ from workbench.traces.hits import Hits, hash_of
 from workbench.traces.models import Trace, TraceAct, TraceTag, TraceTagTaken
 from workbench.traces.store import table
 from workbench.workflows.bulk_export import ExportTraces
+from workbench.workflows.bulk_golden import AddToGolden
 from workbench.workflows.bulk_run import BATCH, BulkRun, Kind
 
 SEND, TAG, UNTAG, GOLDEN, EXPORT = "send", "tag", "untag", "golden", "export"
@@ -205,5 +206,5 @@ def _rest(act: TraceAct, why: str) -> dict[str, int]:
     return {reason: count for reason, count in rest.items() if count > 0}
 
 
-KINDS: dict[str, Kind] = {SEND: Send(), TAG: Tag(), UNTAG: Untag(), EXPORT: ExportTraces()}
+KINDS: dict[str, Kind] = {SEND: Send(), TAG: Tag(), UNTAG: Untag(), GOLDEN: AddToGolden(), EXPORT: ExportTraces()}
 """Kind → how it is done."""
