@@ -101,7 +101,13 @@ def test_cases_that_a_comparison_has_used_stay(
         version = session.get(GoldenSet, act.result["golden_set_id"])
         assert version is not None
         session.add(
-            Comparison(project_id=project.id, golden_set_id=version.id, golden_hash=version.content_hash, task="triage")
+            Comparison(
+                project_id=project.id,
+                golden_set_id=version.id,
+                golden_hash=version.content_hash,
+                task="triage",
+                launched_by="x",
+            )
         )
     with pytest.raises(Conflict, match="A comparison has used Gate v2"):
         services.bulk.undo(engineer, act.id)

@@ -259,7 +259,7 @@ def recent_acts(session: Session, project_id: str, *, limit: int = 10) -> list[t
     """The newest acts of a project, each with the job that carries it out, or undoes it, where there is one."""
     statement = select(TraceAct).where(TraceAct.project_id == project_id)
     acts = session.exec(statement.order_by(col(TraceAct.created_at).desc(), col(TraceAct.id).desc()).limit(limit))
-    return [(act, _job_of(session, act)) for act in acts]
+    return [(act, job_of(session, act)) for act in acts]
 
 
 def is_running(act: TraceAct, job: Job | None) -> bool:
@@ -275,12 +275,13 @@ def check_undoable(session: Session, act: TraceAct) -> None:
     """
     if act.state == ActState.UNDONE:
         raise Conflict("This was undone already.")
-    if is_running(act, _job_of(session, act)):
+    if is_running(act, job_of(session, act)):
         words = "being undone" if act.state == ActState.UNDOING else "still going on"
         raise Conflict(f"This is {words}.", todo="Wait for its end, or stop its job first.")
 
 
-def _job_of(session: Session, act: TraceAct) -> Job | None:
+def job_of(session: Session, act: TraceAct) -> Job | None:
+    """The job that carries the act out, or undoes it, where there is one."""
     job_id = act.undo_job_id if act.state in (ActState.UNDOING, ActState.UNDONE) else act.job_id
     return session.get(Job, job_id) if job_id else None
 
