@@ -80,7 +80,7 @@ def _heading(visit: Visit, view: View, found: TracePage) -> None:
             if view.is_narrowed and found.rows:
                 st.button("Clear filters", key="traces_clear", type="tertiary", on_click=_clear)
             if found.rows:
-                trace_bulk.all_hits_menu(visit, view.filters, f"All {more}{page.count(total, 'hit')}")
+                trace_bulk.all_hits_menu(visit, view.filters, f"All {total:,}{'' if found.total_is_exact else '+'} hits")
             trace_recent.popover(visit)
             st.session_state["traces_sort"] = view.sort
             st.selectbox(

@@ -38,15 +38,17 @@ def offered(visit: Visit) -> list[tuple[str, str]]:
 
 def all_hits_menu(visit: Visit, filters: TraceFilter, label: str) -> None:
     """A menu of acts on everything that the filter hits."""
-    acts = offered(visit)
+    acts = dict(offered(visit))
     if not acts:
         return
-    with st.popover(label, key="traces_all", icon=":material/checklist:", help="Do something with all hits of this filter."):
-        for kind, words in acts:
-            if st.button(words, key=f"traces_all_{kind}", type="tertiary"):
-                with visit.read() as session:
-                    hits = all_hits(session, visit.project.id, filters)
-                open_dialog(visit, kind, hits)
+    kind = st.menu_button(
+        label, list(acts), format_func=acts.__getitem__, key="traces_all", icon=":material/checklist:",
+        help="Do something with all hits of this filter.",
+    )  # fmt: skip
+    if kind:
+        with visit.read() as session:
+            hits = all_hits(session, visit.project.id, filters)
+        open_dialog(visit, kind, hits)
 
 
 def open_dialog(visit: Visit, kind: str, hits: Hits) -> None:

@@ -34,6 +34,7 @@ def last(visit: Visit) -> None:
             del st.session_state[_LAST]
             return
         job = job_of(session, act)
+    st.html('<div style="height:28px"></div>')  # the app's own header lies over the first line
     with st.container(border=True, horizontal=True, vertical_alignment="center", key="trace_act_last_bar"):
         if is_running(act, job):
             _live(act.id)
@@ -71,7 +72,7 @@ def sentence(act: TraceAct, job: Job | None = None) -> str:
         doing = "Undoing" if act.state == ActState.UNDOING else f"{_DOING[act.kind]}{word}"
         waits = " It waits for the worker." if job and not job.started_at else ""
         return f"{doing}: {done:,} of {total:,}.{waits}"
-    said = f"{_DONE[act.kind]}{word}: {page.count(act.changed, 'trace')} of {act.total:,}."
+    said = f"{_DONE[act.kind]}{word}: {act.changed:,} of {page.count(act.total, 'trace')}."
     if act.state == ActState.RUNNING:
         said = f"{_DOING[act.kind]}{word}: it ended before its end, after {act.done:,} of {act.total:,}."
     elif act.state == ActState.STOPPED:
