@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, delete, func
+from sqlalchemy import ColumnElement, delete, func, insert
 from sqlmodel import col, select
 
 from workbench.annotation.models import ItemState, Queue, QueueItem, Response, Standing, Suggestion
@@ -281,18 +281,19 @@ def fill(
         )
         for number, trace_id in enumerate(new, start=1)
     ]
-    work.session.add_all(items)
-    work.session.flush()
     asked = (question for question in read_questions(queue.questions) if question.name == TRIAGE)
     labels = {option["value"] for question in asked for option in question.options}
-    for item in items:
-        label, agent = traces[item.trace_id]
-        if label in labels:
-            proposed = {"value": label}
-            work.session.add(
-                Suggestion(project_id=queue.project_id, item_id=item.id, question=TRIAGE, value=proposed, agent=agent)
-            )
-    work.session.flush()
+    suggestions = [
+        Suggestion(project_id=queue.project_id, item_id=item.id, question=TRIAGE, value={"value": label}, agent=agent)
+        for item in items
+        for label, agent in [traces[item.trace_id]]
+        if label in labels
+    ]
+    # As plain rows: of thousands, the bookkeeping of objects would take longer than the writing.
+    connection = work.session.connection()
+    for model, rows in ((QueueItem, items), (Suggestion, suggestions)):
+        if rows:
+            connection.execute(insert(model), [row.model_dump() for row in rows])
     return items, [trace_id for trace_id in trace_ids if trace_id not in traces]
 
 

@@ -18,6 +18,8 @@ from workbench.traces.store import writing
 
 BATCH = 500
 """Traces in one transaction: long enough to be quick, short enough that ingest and annotators do not wait for the lock."""
+_BREATH = 0.03
+"""Seconds between a job's batches, so that whoever polls for SQLite's lock gets it."""
 
 
 class Halted(Exception):
@@ -130,6 +132,8 @@ class BulkRun:
             part = self.ids[place : place + BATCH]
             done = place + len(part)
             yield done, part
+            if self.port.holder is not None:
+                time.sleep(_BREATH)
             left = (time.monotonic() - began) / (done - self.start) * (total - done)
             self.port.report(
                 {"done": done, "total": total, "unit": "traces", "message": "", "remaining_seconds": round(left, 1)}
