@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from workbench.ui import guard, trace_acts, trace_browse, trace_coverage, trace_detail, trace_import
+from workbench.ui import guard, trace_browse, trace_coverage, trace_detail, trace_import, trace_recent
 
 visit = guard.visit()
-trace_acts.say_done()
+trace_recent.last(visit)
 opened = st.query_params.get("trace")
 view = st.query_params.get("view")
 if opened:

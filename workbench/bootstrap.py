@@ -28,6 +28,7 @@ from workbench.releases.verify import live
 from workbench.traces.masking_service import MaskingService
 from workbench.traces.service import TraceService
 from workbench.tuning.service import TuningService
+from workbench.workflows.bulk import BulkActs
 
 
 @dataclass
@@ -87,6 +88,10 @@ class Services:
     @cached_property
     def releases(self) -> ReleaseService:
         return ReleaseService(self.context)
+
+    @cached_property
+    def bulk(self) -> BulkActs:
+        return BulkActs(self.context)
 
 
 def make_context(settings: Settings) -> Context:

@@ -18,9 +18,11 @@ from workbench.core.actors import Actor, Role
 from workbench.core.clock import now
 from workbench.identity.models import Project
 from workbench.traces import queries
+from workbench.traces.hits import chosen
 from workbench.traces.indexer import index_all
+from workbench.traces.models import TraceAct
 from workbench.traces.queries import SORTS, SpanBar, TraceFilter
-from workbench.ui import guard, links, span_tree, trace_filters, trace_list, trace_view
+from workbench.ui import guard, links, span_tree, trace_bulk, trace_filters, trace_list, trace_recent, trace_view
 from workbench.ui.trace_filters import CHOICES, PERIODS, View
 
 PAGE = Path(__file__).parents[2] / "pages" / "traces.py"
@@ -231,3 +233,39 @@ def test_component_scripts_never_set_markup() -> None:
         script = (folder / name).read_text(encoding="utf-8")
         for forbidden in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "srcdoc"):
             assert forbidden not in script
+
+
+def test_acts_on_all_hits_are_offered_by_role_and_the_last_one_can_be_undone(
+    services: Services, project: Project, show: Callable[..., AppTest], someone: Callable[..., Actor], filled: list[str]
+) -> None:
+    def offered(actor: Actor) -> list[str]:
+        return [kind for kind, _ in trace_bulk.offered(guard.Visit(services, actor, project, (project,)))]
+
+    assert offered(someone(Role.ENGINEER)) == ["send", "tag", "untag", "golden", "export"]
+    assert offered(someone(Role.EXPERT)) == ["tag", "untag"]
+    assert offered(someone(Role.REVIEWER)) == ["export"]
+    assert offered(someone(Role.AUDITOR)) == []
+    expert = someone(Role.EXPERT)
+    act = services.bulk.begin(expert, project.id, "tag", {"tag": "<b>look</b>"}, chosen(filled))
+    page = show(expert)
+    page.session_state["trace_act_last"] = act.id
+    page.run()
+    assert "&lt;b&gt;look&lt;/b&gt;”: 3 of 3 traces" in " ".join(element.proto.body for element in page.get("html"))
+    page.button(key=f"trace_act_undo_last_{act.id}").click().run()
+    assert not page.exception
+    with services.context.database.session() as session:
+        assert queries.trace_ids(session, project.id, TraceFilter(tag=("<b>look</b>",))) == []
+    auditor = show(someone(Role.AUDITOR))
+    auditor.session_state["trace_act_last"] = act.id
+    auditor.run()
+    assert not [button.key for button in auditor.button if "undo" in str(button.key)]
+
+
+def test_what_became_of_an_act_is_said_in_a_sentence() -> None:
+    act = TraceAct(project_id="p", kind="send", total=1200, done=1200, changed=1100, created_by="x", state="done")
+    act.skipped = {"in the queue already": 100}
+    assert trace_recent.sentence(act) == "Sent: 1,100 of 1,200 traces. Left as they were: 100 in the queue already."
+    act.state, act.undo = "undone", {"taken": 1098, "stayed": 2, "why": "People have begun 2 of the items.", "by_name": "Eve"}
+    assert trace_recent.sentence(act).endswith("Undone by Eve: 1,098 taken back. 2 stayed. People have begun 2 of the items.")
+    act.state, act.done = "running", 500
+    assert "ended before its end, after 500 of 1,200" in trace_recent.sentence(act)

@@ -22,6 +22,8 @@ from workbench.knowledge.content import EntryContent
 from workbench.knowledge.queries import live_by_key
 from workbench.traces import coverage, queries, remapping
 from workbench.traces.cli_views import trace_as_json, trace_json_pieces
+from workbench.traces.exporting import write_export
+from workbench.traces.hits import all_hits
 from workbench.traces.indexer import index_all
 from workbench.traces.masking_policy import MaskingPolicy
 from workbench.traces.queries import SORTS, TraceFilter
@@ -169,3 +171,35 @@ def test_a_trace_is_read_in_depth_on_postgresql(services: Services) -> None:
 
 def _expert(project_id: str) -> Actor:
     return Actor(new_id(), "Eve", ActorKind.PERSON, grants=frozenset({Grant(Role.EXPERT, project_id)}))
+
+
+def test_acts_on_many_traces_and_exports_on_postgresql(services: Services, tmp_path: Path) -> None:
+    admin = local_administrator()
+    project = services.identity.add_project(admin, key="bank", name="Bank")
+    moment = int((now() - timedelta(hours=1)).timestamp() * 1e9)
+    ids = [secrets.token_hex(16) for _ in range(6)]
+    for number, trace_id in enumerate(ids):
+        values = {"workbench.tags": ["look"] if number == 0 else [], "x": 1.0, "n": 1, "workbench.cost": "0.25"}
+        sent = request(*turn(trace_id, "q", "a", start=moment + number * 1000), span(values, trace_id=trace_id, start=moment))
+        services.traces.ingest_otlp(admin, project.id, sent)
+    index_all(services.context)
+    with services.context.database.session() as session:
+        everything = all_hits(session, project.id, TraceFilter(text="q"))
+    tagged = services.bulk.begin(admin, project.id, "tag", {"tag": "look"}, everything)
+    assert (tagged.changed, tagged.skipped) == (5, {"tagged so already": 1})
+    untagged = services.bulk.begin(admin, project.id, "untag", {"tag": "look"}, everything)
+    assert untagged.changed == 5
+    assert services.bulk.undo(admin, untagged.id).undo["taken"] == 5
+    assert services.bulk.undo(admin, tagged.id).undo["taken"] == 5
+    queue = services.annotation.create_queue(admin, project.id, name="Q")
+    preview = services.bulk.preview(admin, project.id, "send", {"queue_id": queue.id}, everything)
+    assert (preview.total, preview.skipped) == (6, {})
+    sent_on = services.bulk.begin(admin, project.id, "send", {"queue_id": queue.id}, everything)
+    assert sent_on.changed == 6
+    assert services.bulk.undo(admin, sent_on.id).undo["taken"] == 6
+    written = write_export(services.context, project.id, ids, "otlp", tmp_path / "x.otlp.jsonl")
+    assert (written.traces, written.spans) == (6, 24)
+    again = services.traces.import_file(admin, project.id, tmp_path / "x.otlp.jsonl")
+    assert (again.spans, again.new) == (24, 0)
+    exported = services.bulk.begin(admin, project.id, "export", {"format": "parquet"}, everything)
+    assert exported.changed == 6

@@ -72,6 +72,8 @@ class QueueItem(SQLModel, table=True):
     leased_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     lease_until: datetime | None = Field(default=None, sa_type=UtcDateTime)
     added_by: str
+    act_id: str | None = None
+    """The TraceAct that put it into the queue, so that its undo takes out just these."""
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
 
     def held_by(self, moment: datetime) -> str | None:

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func
+from sqlalchemy import ColumnElement, delete, func, insert
 from sqlmodel import col, select
 
-from workbench.annotation.models import ItemState, Queue, QueueItem, Suggestion
+from workbench.annotation.models import ItemState, Queue, QueueItem, Response, Standing, Suggestion
 from workbench.annotation.schema import FLAGS, TRIAGE, Question, default_questions, read_questions
 from workbench.core.actors import Actor, Permission
 from workbench.core.canonical import content_hash
@@ -148,43 +148,12 @@ class QueueCommands(Service):
         self, work: UnitOfWork, queue: Queue, trace_ids: Sequence[str], priority: int, min_submitted: int | None
     ) -> list[QueueItem]:
         wanted = list(dict.fromkeys(trace_ids))
-        traces = _labels(work, queue.project_id, wanted)
-        missing = [trace_id for trace_id in wanted if trace_id not in traces]
+        items, missing = fill(work, queue, wanted, priority=priority, min_submitted=min_submitted)
         if missing:
             raise NotFound(
                 f"{len(missing)} of {len(wanted)} traces are not in this project, such as {missing[0]!r}.",
                 todo="Reload the list of traces: they may have been erased.",
             )
-        present = set(work.session.exec(select(QueueItem.trace_id).where(QueueItem.queue_id == queue.id)))
-        last = work.session.exec(select(func.max(QueueItem.position)).where(QueueItem.queue_id == queue.id)).one() or 0
-        items = [
-            QueueItem(
-                project_id=queue.project_id,
-                queue_id=queue.id,
-                trace_id=trace_id,
-                position=last + number,
-                priority=priority,
-                min_submitted=min_submitted or queue.min_submitted,
-                added_by=work.actor.id,
-            )
-            for number, trace_id in enumerate((each for each in wanted if each not in present), start=1)
-        ]
-        work.session.add_all(items)
-        work.session.flush()
-        labels = {
-            option["value"]
-            for question in read_questions(queue.questions)
-            if question.name == TRIAGE
-            for option in question.options
-        }
-        for item in items:
-            label, agent = traces[item.trace_id]
-            if label in labels:
-                proposed = {"value": label}
-                work.session.add(
-                    Suggestion(project_id=queue.project_id, item_id=item.id, question=TRIAGE, value=proposed, agent=agent)
-                )
-        work.session.flush()
         return items
 
     def suggest(
@@ -271,6 +240,89 @@ class QueueCommands(Service):
             work.require(Permission.ANNOTATE, project_id)
         except NotAllowed:
             work.require(Permission.MANAGE_QUEUES, project_id)
+
+
+def fill(
+    work: UnitOfWork,
+    queue: Queue,
+    trace_ids: Sequence[str],
+    *,
+    priority: int = 0,
+    min_submitted: int | None = None,
+    act_id: str | None = None,
+) -> tuple[list[QueueItem], list[str]]:
+    """Put traces into a queue inside a command's transaction; those already in it stay as they are.
+
+    Args:
+        trace_ids: each once.
+        act_id: the act on many traces that this is part of.
+
+    Returns:
+        The items added now, and the ids of traces that do not exist.
+    """
+    traces = _labels(work, queue.project_id, trace_ids)
+    present: set[str] = set()
+    for start in range(0, len(trace_ids), 500):
+        part = list(trace_ids[start : start + 500])
+        there = select(QueueItem.trace_id).where(QueueItem.queue_id == queue.id, col(QueueItem.trace_id).in_(part))
+        present.update(work.session.exec(there))
+    last = work.session.exec(select(func.max(QueueItem.position)).where(QueueItem.queue_id == queue.id)).one() or 0
+    new = [trace_id for trace_id in trace_ids if trace_id in traces and trace_id not in present]
+    items = [
+        QueueItem(
+            project_id=queue.project_id,
+            queue_id=queue.id,
+            trace_id=trace_id,
+            position=last + number,
+            priority=priority,
+            min_submitted=min_submitted or queue.min_submitted,
+            added_by=work.actor.id,
+            act_id=act_id,
+        )
+        for number, trace_id in enumerate(new, start=1)
+    ]
+    asked = (question for question in read_questions(queue.questions) if question.name == TRIAGE)
+    labels = {option["value"] for question in asked for option in question.options}
+    suggestions = [
+        Suggestion(project_id=queue.project_id, item_id=item.id, question=TRIAGE, value={"value": label}, agent=agent)
+        for item in items
+        for label, agent in [traces[item.trace_id]]
+        if label in labels
+    ]
+    # As plain rows: of thousands, the bookkeeping of objects would take longer than the writing.
+    connection = work.session.connection()
+    for model, rows in ((QueueItem, items), (Suggestion, suggestions)):
+        if rows:
+            connection.execute(insert(model), [row.model_dump() for row in rows])
+    return items, [trace_id for trace_id in trace_ids if trace_id not in traces]
+
+
+def untouched(act_id: str) -> ColumnElement[bool]:
+    """A condition on QueueItem: an act put it there, and nobody has begun it."""
+    begun = [
+        select(Standing.item_id).where(Standing.item_id == QueueItem.id),
+        select(Response.item_id).where(Response.item_id == QueueItem.id),
+        select(Suggestion.item_id).where(Suggestion.item_id == QueueItem.id, Suggestion.kind == "person"),
+    ]
+    free = (col(QueueItem.act_id) == act_id) & (col(QueueItem.state) == ItemState.OPEN.value)
+    for one in begun:
+        free = free & ~one.exists()
+    return free
+
+
+def take_out(work: UnitOfWork, queue_id: str, act_id: str, *, limit: int) -> int:
+    """Take up to `limit` items that an act put into a queue out of it again, if nobody has begun them; returns how many."""
+    mine = select(QueueItem.id).where(QueueItem.queue_id == queue_id, untouched(act_id)).limit(limit).with_for_update()
+    found = list(work.session.exec(mine))
+    for start in range(0, len(found), 500):
+        part = found[start : start + 500]
+        connection = work.session.connection()
+        connection.execute(delete(Suggestion).where(col(Suggestion.item_id).in_(part)))
+        connection.execute(delete(QueueItem).where(col(QueueItem.id).in_(part)))
+    if found:
+        queue = work.get(Queue, queue_id)
+        work.record("annotation.items_taken_out", subject=queue, count=len(found), act=act_id)
+    return len(found)
 
 
 def _labels(work: UnitOfWork, project_id: str, trace_ids: Sequence[str]) -> dict[str, tuple[str | None, str]]:

@@ -15,6 +15,7 @@ from starlette.middleware import Middleware
 from starlette.routing import Mount
 
 from workbench.app.background import Background
+from workbench.app.downloads import downloads_app
 from workbench.app.errors import show_unexpected
 from workbench.app.security import SecurityHeaders, SignInRedirect
 from workbench.app.sign_in import sign_in_app
@@ -33,7 +34,7 @@ async def lifespan(_: Any) -> AsyncIterator[None]:
 app = st.App(
     Path(__file__).parent / "main.py",
     lifespan=lifespan,
-    routes=[Mount("/auth", app=sign_in_app(services()))],
+    routes=[Mount("/auth", app=sign_in_app(services())), Mount("/exports", app=downloads_app(services()))],
     middleware=[Middleware(SecurityHeaders), Middleware(SignInRedirect)],
     on_script_error=show_unexpected,
 )

@@ -13,6 +13,7 @@ from workbench.cli.where import parse_where
 from workbench.core.errors import InvalidInput
 from workbench.identity.service import local_administrator
 from workbench.traces import cli_views, queries, remapping
+from workbench.traces.hits import all_hits
 from workbench.traces.imports import FORMAT_WORDS, ImportReport, reader_for, recognise
 from workbench.traces.indexer import index_pending
 from workbench.traces.masking import preview
@@ -146,6 +147,30 @@ def show(
     else:
         for name, value in row.items():
             print(f"{name}: {value}")
+
+
+@app.command("export")
+def export(
+    out: Annotated[Path, typer.Option(help="The file to write; it must not exist yet.")],
+    home: Home = None,
+    project: ProjectKey = None,
+    format: Annotated[
+        str, typer.Option(help="parquet or jsonl: a row a trace; otlp: all spans, which `traces import` reads again.")
+    ] = "parquet",
+    where: Annotated[
+        list[str] | None,
+        typer.Option(help="Filter `field=value`, as of `traces list`; repeat to combine. Default: all traces."),
+    ] = None,
+) -> None:
+    """Write the traces that a filter hits into a file. Texts are masked, as they are stored."""
+    services = open_home(home)
+    project_id = pick_project(services, project).id
+    with services.context.database.session() as session:
+        hits = all_hits(session, project_id, parse_where(where or []))
+    with Progress(out.name) as progress:
+        written = services.bulk.export_to(local_administrator(), project_id, hits, format, out, progress=progress)
+    spans = f", {written.spans:,} spans" if format == "otlp" else ""
+    print(f"{out}: {written.traces:,} traces{spans}")
 
 
 @app.command("rejected")

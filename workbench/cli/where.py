@@ -11,6 +11,7 @@ from workbench.traces.queries import TraceFilter
 _CONDITION = re.compile(r"\s*([a-z_]+)\s*(<=|>=|=)\s*(.*?)\s*", re.DOTALL)
 _SEVERAL = ("model", "release", "language", "status", "triage_label", "intent", "environment", "dialect", "tag")
 _ONE = ("text", "session", "user")
+_SIGNALS = {"yes": {"has_feedback": True}, "no": {"has_feedback": False}, "correction": {"has_correction": True}}
 
 
 def parse_where(conditions: Sequence[str]) -> TraceFilter:
@@ -31,13 +32,15 @@ def parse_where(conditions: Sequence[str]) -> TraceFilter:
             values[name] = (*values.get(name, ()), value)
         elif name in _ONE and sign == "=":
             values[name] = value
+        elif name == "feedback" and sign == "=" and value in _SIGNALS:
+            values.update(_SIGNALS[value])
         elif name == "rating":
             number = _number(condition, value)
             values.update({f"rating_{end}": number for end in {"<=": ["max"], ">=": ["min"], "=": ["min", "max"]}[sign]})
         elif name in ("since", "until") and sign == "=":
             values[name] = _moment(condition, value)
         else:
-            known = ", ".join([*_SEVERAL, *_ONE, "rating", "since", "until"])
+            known = ", ".join([*_SEVERAL, *_ONE, "rating", "feedback (yes, no or correction)", "since", "until"])
             raise InvalidInput(f"Traces cannot be filtered by {condition!r}.", todo=f"Fields are {known}.")
     return TraceFilter(**values)
 

@@ -53,6 +53,18 @@ class ArtifactStore:
             self._settle(Path(temporary), target)
         return name
 
+    def put_file(self, path: Path) -> str:
+        """Take a finished file over from a temporary folder of the store; returns its hash."""
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        name = hash_file(path)
+        target = self.location(name)
+        if target.exists():
+            path.unlink()
+        else:
+            self._settle(path, target)
+        return name
+
     def put_json(self, value: object) -> str:
         """Store a JSON value in its canonical form; the returned hash is also its content hash."""
         return self.put_bytes(canonical_bytes(value))

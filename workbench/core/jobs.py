@@ -219,14 +219,14 @@ class JobStore(Service):
         work.record(f"jobs.{state.value}", subject=job, reason=error or "", attempt=job.attempt)
 
     def cancel(self, actor: Actor, job_id: str, *, reason: str = "") -> Job:
-        """Ask a job to stop; one that waits ends at once.
+        """Ask a job to stop; one that waits ends at once. Whoever asked for it may, and whoever may stop any.
 
         Raises:
             Conflict: it has already ended.
         """
         with self.unit_of_work(actor) as work:
             job = work.get(Job, job_id, lock=True)
-            work.require(Permission.CANCEL_JOBS, job.project_id)
+            work.require(Permission.READ_PROJECT if job.created_by == actor.id else Permission.CANCEL_JOBS, job.project_id)
             if job.status.is_terminal:
                 raise Conflict(f"The job has already ended as {job.state}.")
             job.cancel_requested = True

@@ -194,3 +194,38 @@ class GoldenService(Service):
         )
         work.remember(golden_set_id=golden.id)
         return golden
+
+
+def text_key(text: str) -> str:
+    """The form in which texts of cases are compared: caseless, one space between words."""
+    return " ".join(text.casefold().split())
+
+
+def add_cases(work: UnitOfWork, golden: GoldenSet, cases: Sequence[Case], *, reason: str) -> tuple[GoldenSet, int]:
+    """Add cases to the newest version of a set inside a command's transaction; texts that it holds already are left out.
+
+    Returns:
+        The newest version, now with them at its end, and how many were added.
+    """
+    newest = queries.newest(work.session, golden.project_id, golden.name) or golden
+    kept = [Case(row.content, row.tags, row.trace_id) for row in queries.cases(work.session, newest.id)]
+    here = {text_key(case.text) for case in kept}
+    new = [case for case in cases if text_key(case.text) not in here]
+    if not new:
+        return newest, 0
+    made = GoldenService._add_version(work, golden.project_id, golden.name, golden.task, [*kept, *new], reason)
+    return made, len(new)
+
+
+def remove_cases(work: UnitOfWork, golden: GoldenSet, gone: set[tuple[str, str | None]], *, reason: str) -> GoldenSet:
+    """A new version of the set, out of its newest one, without the cases of these (case hash, trace id).
+
+    Raises:
+        InvalidInput: no case would be left.
+    """
+    newest = queries.newest(work.session, golden.project_id, golden.name) or golden
+    rows = queries.cases(work.session, newest.id)
+    kept = [Case(row.content, row.tags, row.trace_id) for row in rows if (row.case_hash, row.trace_id) not in gone]
+    if not kept:
+        raise InvalidInput("A golden set needs at least one case.")
+    return GoldenService._add_version(work, golden.project_id, golden.name, golden.task, kept, reason)

@@ -16,7 +16,7 @@ from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
 from workbench.core.ids import new_id
 from workbench.core.unit_of_work import Service, UnitOfWork
-from workbench.traces import own_mapping
+from workbench.traces import own_mapping, tagging
 from workbench.traces.answers import LoggedAnswer, spans_of_answer
 from workbench.traces.dialects import MAPPING_VERSION
 from workbench.traces.feedback import feedback_row
@@ -28,7 +28,6 @@ from workbench.traces.models import Feedback, ProjectMapping, Remap, Span, Trace
 from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
 from workbench.traces.store import Batch, GroupWriter, insert, touch, writing
 
-_MAX_TAG = 60
 _REFRESH = 200
 
 
@@ -279,9 +278,7 @@ class TraceService(Service):
             InvalidInput: the tag is empty or long.
             NotFound: a trace is not in this project.
         """
-        word = " ".join(tag.split())
-        if not word or len(word) > _MAX_TAG:
-            raise InvalidInput(f"A tag has 1 to {_MAX_TAG} characters.")
+        word = tagging.clean(tag)
         wanted = list(dict.fromkeys(trace_ids))
         with writing(self.context), self.context.trace_unit_of_work(actor) as work:
             if (before := work.once(command_id)) is not None:
@@ -292,18 +289,11 @@ class TraceService(Service):
             )
             if missing := [trace_id for trace_id in wanted if trace_id not in known]:
                 raise NotFound(f"There is no trace {missing[0]} in this project.")
-            added = 0
-            for trace_id in wanted:
-                row = {"project_id": project_id, "trace_id": trace_id, "tag": word, "added_by": actor.id, "at": now()}
-                added += (
-                    work.session.connection().execute(insert(self.context, TraceTag).on_conflict_do_nothing(), [row]).rowcount
-                )
-            touch(work.session, self.context, project_id, set(wanted))
+            added = tagging.put(work, self.context, project_id, wanted, word).changed
             work.record(
                 "traces.tagged", subject=("trace_tag", word), project_id=project_id, tag=word, trace_ids=wanted, added=added
             )
             work.remember(added=added)
-        self.refresh(project_id, wanted)
         return added
 
     def untag(self, actor: Actor, project_id: str, trace_ids: Sequence[str], tag: str) -> None:

@@ -9,7 +9,7 @@ from workbench.core.actors import Permission
 from workbench.core.errors import InvalidInput
 from workbench.traces import queries
 from workbench.traces.queries import SORTS, TraceFilter, TracePage
-from workbench.ui import guard, page, trace_acts, trace_coverage, trace_filters, trace_list
+from workbench.ui import guard, page, trace_acts, trace_bulk, trace_coverage, trace_filters, trace_list, trace_recent
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -39,7 +39,7 @@ def show(visit: Visit) -> None:
     found = _page(visit, view)
     _heading(visit, view, found)
     if found.rows:
-        opened, act = trace_list.show(found.rows, view, trace_acts.offered(visit))
+        opened, act = trace_list.show(found.rows, view, trace_bulk.offered(visit))
         if opened:
             trace_filters.go(view, trace=opened)
             st.rerun()
@@ -79,18 +79,9 @@ def _heading(visit: Visit, view: View, found: TracePage) -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
             if view.is_narrowed and found.rows:
                 st.button("Clear filters", key="traces_clear", type="tertiary", on_click=_clear)
-            take = min(total, trace_acts.MOST)
-            for kind, label in trace_acts.offered(visit):
-                if kind == trace_acts.SEND and found.rows and view.is_narrowed:
-                    words = (
-                        f"Send all {take:,} to a queue"
-                        if take == total and found.total_is_exact
-                        else f"Send the first {take:,} to a queue"
-                    )
-                    if st.button(words, key="traces_send_all", help=label):
-                        with visit.read() as session:
-                            hits = queries.trace_ids(session, visit.project.id, view.filters, limit=trace_acts.MOST)
-                        trace_acts.open_dialog(visit, kind, hits)
+            if found.rows:
+                trace_bulk.all_hits_menu(visit, view.filters, f"All {total:,}{'' if found.total_is_exact else '+'} hits")
+            trace_recent.popover(visit)
             st.session_state["traces_sort"] = view.sort
             st.selectbox(
                 "Order", list(SORTS), format_func=_SORT_WORDS.__getitem__, key="traces_sort", on_change=_sorted,

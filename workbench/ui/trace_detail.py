@@ -13,6 +13,7 @@ from workbench.traces.models import Trace
 from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_masking, trace_raw, trace_replay, trace_view
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
+from workbench.workflows.bulk_kinds import SEND
 
 
 def show(visit: Visit, trace_id: str) -> None:
@@ -80,7 +81,7 @@ def _bar(
                         )  # fmt: skip
             trace_acts.on_one(visit, trace, queues)
             for kind, label in trace_acts.offered(visit):
-                if st.button(label, key=f"trace_{kind}", type="primary" if kind == trace_acts.SEND else "secondary"):
+                if st.button(label, key=f"trace_{kind}", type="primary" if kind == SEND else "secondary"):
                     trace_acts.open_dialog(visit, kind, [trace.trace_id])
 
 

@@ -1,9 +1,12 @@
 """Which function does which kind of job."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from workbench.worker.job_run import JobRun, Stopped
+
+if TYPE_CHECKING:
+    from workbench.workflows.bulk_run import Port
 
 Work = Callable[[JobRun], dict[str, Any] | None]
 """Does a job. Returns its result, or ends it itself with `JobRun.finishing`.
@@ -54,10 +57,38 @@ def demo_incumbent(run: JobRun) -> dict[str, Any]:
     return release(run.services.context, run.spec["job_id"], run.check)
 
 
+def trace_act(run: JobRun) -> dict[str, Any]:
+    """An act on many traces."""
+    from workbench.workflows.bulk import carry_out
+
+    return _ended(carry_out(run.services.context, run.spec["act_id"], _port(run)))
+
+
+def trace_undo(run: JobRun) -> dict[str, Any]:
+    """The undo of an act on many traces."""
+    from workbench.workflows.bulk import carry_out_undo
+
+    return _ended(carry_out_undo(run.services.context, run.spec["act_id"], _port(run)))
+
+
+def _port(run: JobRun) -> "Port":
+    from workbench.workflows.bulk_run import Port
+
+    return Port(run.fenced, run.folder, run.report, run.should_stop, run.cancelled.is_set, (run.job.id, run.job.fence))
+
+
+def _ended(result: dict[str, Any]) -> dict[str, Any]:
+    if result.get("stopped"):
+        raise Stopped
+    return result
+
+
 KINDS: dict[str, Work] = {
     "convert_base": convert_base,
     "tune": tune,
     "compare": compare,
     "demo_incumbent": demo_incumbent,
+    "trace_act": trace_act,
+    "trace_undo": trace_undo,
 }
 """Kind → function. Each function imports what it needs itself, so that a small job starts quickly."""
