@@ -26,6 +26,7 @@ from workbench.prompts.service import PromptService
 from workbench.releases.service import ReleaseService
 from workbench.releases.verify import live
 from workbench.traces.masking_service import MaskingService
+from workbench.traces.saved_views import SavedViewService
 from workbench.traces.service import TraceService
 from workbench.tuning.service import TuningService
 
@@ -51,6 +52,10 @@ class Services:
     @cached_property
     def traces(self) -> TraceService:
         return TraceService(self.context)
+
+    @cached_property
+    def saved_views(self) -> SavedViewService:
+        return SavedViewService(self.context)
 
     @cached_property
     def masking(self) -> MaskingService:

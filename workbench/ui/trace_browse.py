@@ -9,7 +9,7 @@ from workbench.core.actors import Permission
 from workbench.core.errors import InvalidInput
 from workbench.traces import queries
 from workbench.traces.queries import SORTS, TraceFilter, TracePage
-from workbench.ui import guard, page, trace_acts, trace_coverage, trace_filters, trace_list
+from workbench.ui import guard, page, trace_acts, trace_coverage, trace_filters, trace_list, trace_views
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -29,9 +29,13 @@ def show(visit: Visit) -> None:
     page.header(
         "Traces", "What people asked and what the application answered. Open one to read it; select some to send them on."
     )
+    trace_views.open_address(visit)
     view = trace_filters.read(st.query_params)
     facets, anything, rejected = _facets(visit.project.id, view.filters.since, view.filters.until)
-    trace_coverage.ways(visit, rejected)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if anything:
+            trace_views.menu(visit, view)
+        trace_coverage.ways(visit, rejected)
     if not anything:
         _how_to_send(visit)
         return
@@ -137,7 +141,7 @@ def _sorted() -> None:
 
 def _clear() -> None:
     st.session_state.pop(_WAY, None)
-    st.query_params.clear()
+    st.query_params.from_dict({"period": trace_filters.DEFAULT_PERIOD})
 
 
 def _how_to_send(visit: Visit) -> None:

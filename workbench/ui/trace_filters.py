@@ -1,5 +1,6 @@
 """Filters of the traces page, kept in the address: a link reopens the view."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -25,6 +26,7 @@ CHOICES = {
 }  # fmt: skip
 """Filter field and query parameter → its name on the page."""
 FIRST_ROW = ("model", "release", "language", "status")
+_SAVED = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|[0-9a-f]{32}")
 _RATINGS = ("", "-2", "-3", "4-")
 _SIGNALS = {"": "Any", "yes": "With feedback", "no": "Without feedback", "correction": "With a correction"}
 
@@ -37,6 +39,8 @@ class View:
     period: str
     sort: str
     after: str | None
+    saved: str | None = None
+    """The saved view that it began as; its filters may have been changed since."""
 
     @property
     def is_narrowed(self) -> bool:
@@ -73,14 +77,18 @@ def read(query: Mapping[str, Any], *, moment: datetime | None = None) -> View:
         **{name: _several(query, name) for name in CHOICES},
     )
     sort = _one(query, "sort") or "newest"
-    return View(filters, period, sort if sort in SORTS else "newest", _one(query, "after"))
+    return View(filters, period, sort if sort in SORTS else "newest", _one(query, "after"), saved_id(query))
 
 
 def write(view: View) -> dict[str, Any]:
-    """The query parameters of a view, without those that say nothing."""
+    """The query parameters of a view, without those that say nothing.
+
+    A saved view's id alone stands for its filters, so beside it the period is always said.
+    """
     filters = view.filters
     query: dict[str, Any] = {
-        "period": view.period if view.period not in (DEFAULT_PERIOD, "dates") else None,
+        "view": view.saved,
+        "period": view.period if view.saved or view.period != DEFAULT_PERIOD else None,
         "q": filters.text,
         "session": filters.session,
         "user": filters.user,
@@ -92,6 +100,7 @@ def write(view: View) -> dict[str, Any]:
         **{name: list(getattr(filters, name)) for name in CHOICES},
     }
     if view.period == "dates":
+        query["period"] = None
         query["since"] = filters.since.date().isoformat() if filters.since else None
         query["until"] = (filters.until - timedelta(days=1)).date().isoformat() if filters.until else None
     return {name: value for name, value in query.items() if value}
@@ -131,12 +140,15 @@ def bar(view: View, facets: Mapping[str, list[tuple[str, int]]]) -> None:
 
 
 def go(view: View, *, trace: str | None = None) -> None:
-    """Put a view into the address."""
+    """Put a view into the address. It is never left empty: that would mean the view that this person begins with."""
     query = {**write(view), **({"trace": trace} if trace else {})}
-    if query:
-        st.query_params.from_dict(query)
-    else:
-        st.query_params.clear()
+    st.query_params.from_dict(query or {"period": DEFAULT_PERIOD})
+
+
+def saved_id(query: Mapping[str, Any]) -> str | None:
+    """The saved view that an address names; other values of `view` are pages of their own."""
+    name = _one(query, "view") or ""
+    return name if _SAVED.fullmatch(name) else None
 
 
 def _choice(name: str, view: View, facets: Mapping[str, list[tuple[str, int]]], *, width: Any = "stretch") -> None:
@@ -184,6 +196,7 @@ def _changed() -> None:
         "rating_max": high,
         "feedback": signal,
         "sort": st.query_params.get("sort", ""),
+        "view": saved_id(st.query_params) or "",
         **{name: state[f"traces_{name}"] for name in CHOICES},
     }
     if state["traces_period"] == "dates":
