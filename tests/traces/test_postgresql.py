@@ -79,7 +79,19 @@ def test_traces_are_taken_found_and_read_on_postgresql(services: Services) -> No
             while page.next:
                 page = queries.list_traces(session, project.id, sort=sort, limit=2, after=page.next)
                 seen += [row.id for row in page.rows]
-            assert len(seen) == len(set(seen)) == {"lowest rated": 1, "costliest": 5}.get(sort, 6)
+            assert (
+                len(seen)
+                == len(set(seen))
+                == {"lowest rated": 1, "costliest": 5, "least certain": 0, "most disputed": 0}.get(sort, 6)
+            )
+        for narrow in (
+            TraceFilter(has=("tags",), lacks=("cost", "tools")),
+            TraceFilter(tag_any=("look", "x"), tag_none=("y",)),
+        ):
+            assert queries.trace_ids(session, project.id, narrow) == [trace_id]
+        assert queries.count_traces(session, project.id, TraceFilter(cost_min=1, cost_max=3.5, tokens_max=0)) == 0
+        assert queries.count_traces(session, project.id, TraceFilter(cost_min=1, cost_max=3.5, tool=())) == 3
+        assert queries.count_traces(session, project.id, TraceFilter(tool=("no such",), machine_written=True)) == 0
         assert dict(queries.facets(session, project.id)["tag"]) == {"look": 1}
         assert sum(count for _, count, _ in queries.counts_by_day(session, project.id, days=2)) == 6
         assert len(trace_as_json(session, project.id, trace_id)["spans"]) == 3

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, delete, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, update
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
@@ -14,9 +14,9 @@ from workbench.core.clock import now
 from workbench.core.unit_of_work import Context
 from workbench.traces import coverage, remapping, search
 from workbench.traces.annotations import feedback_carried, is_evaluation
-from workbench.traces.assemble import StoredSpan, assemble, sent_tags, trace_text
+from workbench.traces.assemble import StoredSpan, assemble, sent_tags, tools_of, trace_text
 from workbench.traces.masking_store import counts_of
-from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag
+from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag, TraceTool
 from workbench.traces.own_mapping import OwnMapping, own_mappings
 from workbench.traces.store import insert, table, touch, writing
 
@@ -137,6 +137,8 @@ def _remove(session: Session, context: Context, keys: Sequence[Key]) -> None:
         connection.execute(delete(table(Trace)).where(mine))
         tag = table(TraceTag).c
         connection.execute(delete(table(TraceTag)).where((tag.project_id == project_id) & (tag.trace_id == trace_id)))
+        tool = table(TraceTool).c
+        connection.execute(delete(table(TraceTool)).where((tool.project_id == project_id) & (tool.trace_id == trace_id)))
 
 
 def _store(
@@ -145,6 +147,7 @@ def _store(
     connection = session.connection()
     if heard:
         connection.execute(insert(context, Feedback).on_conflict_do_nothing(), [one.model_dump() for one in heard])
+    _store_tools(connection, rows)
     if tagged:
         connection.execute(insert(context, TraceTag).on_conflict_do_nothing(), tagged)
     if rows:
@@ -160,6 +163,26 @@ def _store(
         )
         statement = statement.on_conflict_do_update(index_elements=["project_id", "trace_id"], set_=changes)
         connection.execute(statement, rows)
+
+
+def _store_tools(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Make the tools of these traces what they call now."""
+    kept = table(TraceTool).c
+    wanted = {(row["project_id"], tool, row["trace_id"]) for row in rows for tool in tools_of(row)}
+    here = sql_select(kept.project_id, kept.tool, kept.trace_id).where(kept.trace_id.in_([row["trace_id"] for row in rows]))
+    keys = {(row["project_id"], row["trace_id"]) for row in rows}
+    known = {tuple(one) for one in connection.execute(here) if (one.project_id, one.trace_id) in keys}
+    names = ("project", "named", "trace")
+    if gone := known - wanted:
+        mine = (
+            (kept.project_id == bindparam("project"))
+            & (kept.tool == bindparam("named"))
+            & (kept.trace_id == bindparam("trace"))
+        )
+        connection.execute(delete(table(TraceTool)).where(mine), [dict(zip(names, one, strict=True)) for one in sorted(gone)])
+    if new := wanted - known:
+        columns = ("project_id", "tool", "trace_id")
+        connection.execute(table(TraceTool).insert(), [dict(zip(columns, one, strict=True)) for one in sorted(new)])
 
 
 def index_texts(context: Context, limit: int = 200) -> int:

@@ -81,7 +81,9 @@ class Trace(SQLModel, table=True):
         Index(
             "ix_trace_list", "project_id", "started_at", "id", "status", "model", "release", "language", "triage_label",
             "intent", "environment", "dialect", "rating", "feedback_count", "has_correction", "duration_ms", "cost_nanos",
-            "trace_id", "session_id", "user_id",
+            "trace_id", "session_id", "user_id", "provider", "operation", "prompt_version", "corpus_commit", "input_tokens",
+            "output_tokens", "span_count", "error_count", "document_count", "tool_count", "machine_written", "uncertainty",
+            "disagreement",
         ),
         *(
             Index(f"ix_trace_{column}", "project_id", column, "started_at", "id")
@@ -120,6 +122,10 @@ class Trace(SQLModel, table=True):
     environment: str | None = None
     intent: str | None = None
     triage_label: str | None = None
+    uncertainty: float | None = None
+    """How unsure the triage was, from 0 to 1: what is left of its probability."""
+    disagreement: float | None = None
+    """How far annotators are apart, from 0 to 1; None below two answers. Written by the annotation, never by assembly."""
     rating: float | None = None
     """The end user's rating from 1 to 5: the last float feedback put on that scale; without one, thumbs up is 5, down 1."""
     feedback_count: int = 0
@@ -192,6 +198,17 @@ class TraceTag(SQLModel, table=True):
     added_by: str | None = None
     """None: it came with the trace."""
     at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class TraceTool(SQLModel, table=True):
+    """A tool that was called in a trace."""
+
+    __tablename__ = "trace_tool"
+    __table_args__ = (Index("ix_trace_tool_trace", "project_id", "trace_id"), {"schema": TRACES})
+
+    project_id: str = Field(primary_key=True)
+    tool: str = Field(primary_key=True)
+    trace_id: str = Field(primary_key=True)
 
 
 class Feedback(SQLModel, table=True):

@@ -9,7 +9,7 @@ from workbench.core.actors import Permission
 from workbench.core.errors import InvalidInput
 from workbench.traces import queries
 from workbench.traces.queries import SORTS, TraceFilter, TracePage
-from workbench.ui import guard, page, trace_acts, trace_coverage, trace_filters, trace_list, trace_views
+from workbench.ui import guard, page, trace_acts, trace_coverage, trace_filter_bar, trace_filters, trace_list, trace_views
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -21,6 +21,8 @@ _SORT_WORDS = {
     "lowest rated": "Lowest rated",
     "slowest": "Slowest",
     "costliest": "Costliest",
+    "least certain": "Least certain triage",
+    "most disputed": "Most disputed",
 }
 
 
@@ -39,7 +41,7 @@ def show(visit: Visit) -> None:
     if not anything:
         _how_to_send(visit)
         return
-    trace_filters.bar(view, facets)
+    trace_filter_bar.bar(view, facets)
     found = _page(visit, view)
     _heading(visit, view, found)
     if found.rows:
