@@ -20,7 +20,7 @@ from workbench.core.settings import Settings
 from workbench.identity.service import local_administrator
 from workbench.knowledge.content import EntryContent
 from workbench.knowledge.queries import live_by_key
-from workbench.traces import coverage, queries, remapping
+from workbench.traces import coverage, facets, queries, remapping
 from workbench.traces.cli_views import trace_as_json, trace_json_pieces
 from workbench.traces.indexer import index_all
 from workbench.traces.masking_policy import MaskingPolicy
@@ -92,10 +92,17 @@ def test_traces_are_taken_found_and_read_on_postgresql(services: Services) -> No
         assert queries.count_traces(session, project.id, TraceFilter(cost_min=1, cost_max=3.5, tokens_max=0)) == 0
         assert queries.count_traces(session, project.id, TraceFilter(cost_min=1, cost_max=3.5, tool=())) == 3
         assert queries.count_traces(session, project.id, TraceFilter(tool=("no such",), machine_written=True)) == 0
-        assert dict(queries.facets(session, project.id)["tag"]) == {"look": 1}
+        kept = queries.facets(session, project.id)
+        assert dict(kept["tag"]) == {"look": 1}
         assert sum(count for _, count, _ in queries.counts_by_day(session, project.id, days=2)) == 6
         assert len(trace_as_json(session, project.id, trace_id)["spans"]) == 3
         assert len(queries.rejected_spans(session, project.id)) == 2
+    facets.rebuild(services.context)
+    with services.context.reading(admin, project.id) as session:
+        assert queries.facets(session, project.id) == kept
+        assert queries.facets(session, project.id, TraceFilter(spans_min=1)) == {
+            name: sorted(values, key=lambda one: -one[1]) for name, values in kept.items()
+        }
 
 
 def test_coverage_mapping_and_linked_evaluations_on_postgresql(services: Services) -> None:

@@ -12,7 +12,7 @@ from sqlmodel import Session, col, select
 
 from workbench.core.clock import now
 from workbench.core.unit_of_work import Context
-from workbench.traces import coverage, remapping, search
+from workbench.traces import coverage, facets, remapping, search
 from workbench.traces.annotations import feedback_carried, is_evaluation
 from workbench.traces.assemble import StoredSpan, assemble, sent_tags, tools_of, trace_text
 from workbench.traces.masking_store import counts_of
@@ -51,6 +51,7 @@ def index_all(context: Context) -> int:
 
 def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] | None = None) -> int:
     """Assemble traces that changed, oldest change first, or just those of `keys`."""
+    facets.prepare(context)
     with context.database.session() as session:
         statement = select(TracePending).order_by(col(TracePending.at)).limit(limit)
         if keys is not None:
@@ -80,11 +81,15 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
     with writing(context), Session(context.database.ingesting) as session, session.begin():
         coverage.count(session, context, {key: spans[key] for key in wanted if spans[key]}, own)
         fresh = _new(session, heard)
+        changed = [*((row["project_id"], row["trace_id"]) for row in rows), *judging]
+        facets.one_at_a_time(session.connection())
+        before = facets.counts_of(session.connection(), changed)
         _store(session, context, rows, fresh, tagged)
         for project_id in {project_id for project_id, _ in wanted}:  # what a span says of another trace counts there
             judged = {one.trace_id for one in fresh if one.project_id == project_id and one.trace_id and one.id in elsewhere}
             touch(session, context, project_id, judged)
         _remove(session, context, judging)
+        facets.move(session.connection(), context, before, facets.counts_of(session.connection(), changed))
         # A change since we read has raised `touched`, and keeps its row.
         kept = table(TracePending).c
         settled = delete(TracePending).where(

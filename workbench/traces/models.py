@@ -211,6 +211,21 @@ class TraceTool(SQLModel, table=True):
     trace_id: str = Field(primary_key=True)
 
 
+class TraceFacet(SQLModel, table=True):
+    """How many traces of a day have a value. Kept by assembly, in the transaction that changes a trace."""
+
+    __tablename__ = "trace_facet"
+    __table_args__ = {"schema": TRACES}
+
+    project_id: str = Field(primary_key=True)
+    day: str = Field(primary_key=True)
+    """UTC day on which the trace started, `2026-05-04`."""
+    name: str = Field(primary_key=True)
+    """A column of the trace, or `tag` or `tool`."""
+    value: str = Field(primary_key=True)
+    count: int = 0
+
+
 class Feedback(SQLModel, table=True):
     """A signal about a trace, a span or a session. It may arrive before the trace."""
 

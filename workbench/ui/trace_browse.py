@@ -8,6 +8,7 @@ import streamlit as st
 from workbench.core.actors import Permission
 from workbench.core.errors import InvalidInput
 from workbench.traces import queries
+from workbench.traces.facets import Facets, facets_within
 from workbench.traces.queries import SORTS, TraceFilter, TracePage
 from workbench.ui import guard, page, trace_acts, trace_coverage, trace_filter_bar, trace_filters, trace_list, trace_views
 from workbench.ui.guard import Visit
@@ -58,10 +59,10 @@ def show(visit: Visit) -> None:
 
 
 @st.cache_data(ttl=10, max_entries=64, show_spinner=False)
-def _facets(project_id: str, since: Any, until: Any) -> tuple[dict[str, list[tuple[str, int]]], bool, int]:
+def _facets(project_id: str, since: Any, until: Any) -> tuple[Facets, bool, int]:
     """Values with counts within the period, whether the project has traces at all, and how many spans were rejected."""
     with guard.services().context.database.session() as session:
-        found = queries.facets(session, project_id, TraceFilter(since=since, until=until))
+        found = facets_within(session, project_id, TraceFilter(since=since, until=until))
         anything = bool(queries.list_traces(session, project_id, limit=1).rows)
         rejected = len(queries.rejected_spans(session, project_id, limit=100))
     return found, anything, rejected

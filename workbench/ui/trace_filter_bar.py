@@ -1,6 +1,5 @@
 """The filter bar of the traces page: what is used most in a row, the rest behind a button, and a chip for what of it is on."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -8,11 +7,10 @@ from typing import Any
 import streamlit as st
 
 from workbench.core.clock import now
+from workbench.traces.facets import Facets
 from workbench.traces.filters import HAS, TraceFilter
 from workbench.ui import page
 from workbench.ui.trace_filters import CHOICES, ENDS, FLAGS, NUMBERS, PERIODS, View, go, read, saved_id, signal, spelled
-
-Facets = Mapping[str, list[tuple[str, int]]]
 
 FIRST_ROW = ("model", "release", "language", "status")
 _TABS = {
@@ -59,6 +57,8 @@ def bar(view: View, facets: Facets) -> None:
 
 
 def _more(view: View, facets: Facets) -> None:
+    if not facets.exact:
+        st.caption("Counts are of whole days, the first and the last one included.")
     titles = [*_TABS, "Numbers", "Who and feedback"]
     tabs = dict(zip(titles, st.tabs(titles), strict=True))
     for title, names in _TABS.items():
@@ -114,7 +114,7 @@ def _choice(name: str, view: View, facets: Facets, *, width: Any = "stretch") ->
         counts: dict[str, int] = {}
         options = list(HAS)
     else:
-        counts = dict(facets.get("tag" if name.startswith("tag") else name, []))
+        counts = dict(facets.values.get("tag" if name.startswith("tag") else name, []))
         options = [*counts, *(value for value in values if value not in counts)]
 
     def words(value: str) -> str:
