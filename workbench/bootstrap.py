@@ -25,6 +25,7 @@ from workbench.knowledge.service import KnowledgeService
 from workbench.prompts.service import PromptService
 from workbench.releases.service import ReleaseService
 from workbench.releases.verify import live
+from workbench.traces.clusters import ClusterService
 from workbench.traces.masking_service import MaskingService
 from workbench.traces.saved_views import SavedViewService
 from workbench.traces.service import TraceService
@@ -56,6 +57,10 @@ class Services:
     @cached_property
     def saved_views(self) -> SavedViewService:
         return SavedViewService(self.context)
+
+    @cached_property
+    def clusters(self) -> ClusterService:
+        return ClusterService(self.context)
 
     @cached_property
     def masking(self) -> MaskingService:

@@ -15,6 +15,7 @@ from workbench.core.unit_of_work import Context
 from workbench.runtime.corpus import Retriever, SqlCorpus
 from workbench.runtime.engine import Engine, token_file
 from workbench.runtime.server import make_app
+from workbench.runtime.trace_clusters import TraceGrouper
 
 BEAT_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ def main() -> None:
     engine.start()
     for name, target, arguments in (
         ("follower", retriever.follow, (engine.stopping,)),
+        ("grouper", TraceGrouper(context, engine.embedder).follow, (engine.stopping,)),
         ("heartbeat", _beat, (context, engine)),
     ):
         threading.Thread(target=target, args=arguments, name=name, daemon=True).start()

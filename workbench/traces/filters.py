@@ -9,7 +9,7 @@ from sqlalchemy import case, exists, func, select
 from sqlmodel import Session, col
 
 from workbench.traces import search
-from workbench.traces.models import NANOS, Trace, TraceTag, TraceTool
+from workbench.traces.models import NANOS, Trace, TraceClusterMember, TraceTag, TraceTool
 from workbench.traces.store import table
 
 _TRACE = table(Trace)
@@ -95,6 +95,8 @@ class TraceFilter:
     """Name of a tool that was called."""
     session: str | None = None
     user: str | None = None
+    cluster: str | None = None
+    """Id of a TraceCluster."""
     rating_min: float | None = None
     """1 to 5."""
     rating_max: float | None = None
@@ -150,6 +152,9 @@ def conditions_of(session: Session, project_id: str, filters: TraceFilter) -> li
         conditions.append(_TRACE.c.session_id == filters.session)
     if filters.user:
         conditions.append(_TRACE.c.user_id == filters.user)
+    if filters.cluster:
+        member = table(TraceClusterMember).c
+        conditions.append(_TRACE.c.trace_id.in_(select(member.trace_id).where(member.cluster_id == filters.cluster)))
     conditions += _ranges(filters)
     if filters.has_feedback is not None:
         conditions.append(_TRACE.c.feedback_count > 0 if filters.has_feedback else _TRACE.c.feedback_count == 0)

@@ -10,7 +10,18 @@ from workbench.core.errors import InvalidInput
 from workbench.traces import queries
 from workbench.traces.facets import Facets, facets_within
 from workbench.traces.queries import SORTS, TraceFilter, TracePage
-from workbench.ui import guard, page, trace_acts, trace_coverage, trace_filter_bar, trace_filters, trace_list, trace_views
+from workbench.ui import (
+    guard,
+    links,
+    page,
+    trace_acts,
+    trace_clusters,
+    trace_coverage,
+    trace_filter_bar,
+    trace_filters,
+    trace_list,
+    trace_views,
+)
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -38,6 +49,7 @@ def show(visit: Visit) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if anything:
             trace_views.menu(visit, view)
+            links.within("Low-rated topics", key="traces_clusters", icon=":material/bubble_chart:", view=trace_clusters.VIEW)
         trace_coverage.ways(visit, rejected)
     if not anything:
         _how_to_send(visit)

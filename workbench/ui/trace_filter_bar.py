@@ -98,9 +98,8 @@ def _chips(filters: TraceFilter) -> list[tuple[str, dict[str, Any]]]:
         value = getattr(filters, field)
         if value is not None:
             chips.append((f"{title}: {yes if value else no}", {field: None}))
-    return chips + [
-        (f"{title}: {getattr(filters, name)}", {name: None}) for name, title in _WORDS.items() if getattr(filters, name)
-    ]
+    chips += [(f"{title}: {value}", {name: None}) for name, title in _WORDS.items() if (value := getattr(filters, name))]
+    return chips + ([("Low-rated, about one thing", {"cluster": None})] if filters.cluster else [])
 
 
 def _without(changes: dict[str, Any]) -> None:
@@ -162,6 +161,7 @@ def _changed() -> None:
         "feedback": state["traces_feedback"],
         "sort": st.query_params.get("sort", ""),
         "view": saved_id(st.query_params) or "",
+        "cluster": st.query_params.get("cluster", ""),
         **{name: state[f"traces_{name}"].strip() for name in _WORDS},
         **{name: state[f"traces_{name}"] for name in (*CHOICES, *FLAGS)},
         **{name: spelled(state[f"traces_{name}"]) for name in ENDS if not name.startswith("rating")},
