@@ -215,7 +215,7 @@ def move(connection: Connection, context: Context, before: Counts, after: Counts
     """Bring the kept counts from `before` to `after`."""
     change = Counter(after)
     change.subtract(before)
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"project_id": project_id, "day": day, "name": name, "value": value, "count": by}
         for (project_id, day, name, value), by in sorted(change.items())
         if by

@@ -167,6 +167,17 @@ def list_traces(
     return TracePage(rows, following, min(total, COUNT_LIMIT), total <= COUNT_LIMIT)
 
 
+def traces_among(
+    session: Session, project_id: str, trace_ids: Sequence[str], filters: TraceFilter | None = None
+) -> list[TraceSummary]:
+    """Of these traces, at most 1000, those that the filter hits, in the order given."""
+    wanted = list(dict.fromkeys(trace_ids))[:1000]
+    conditions = conditions_of(session, project_id, filters or TraceFilter())
+    rows = session.execute(select(*_SUMMARY).where(_TRACE.c.trace_id.in_(wanted), *conditions)).all()
+    found = {row.trace_id: TraceSummary(*row) for row in rows}
+    return [found[trace_id] for trace_id in wanted if trace_id in found]
+
+
 def count_traces(session: Session, project_id: str, filters: TraceFilter | None = None) -> int:
     """How many traces the filter hits; COUNT_LIMIT + 1 stands for more."""
     inner = select(_TRACE.c.id).where(*conditions_of(session, project_id, filters or TraceFilter())).limit(COUNT_LIMIT + 1)

@@ -20,6 +20,7 @@ from workbench.ui import (
     trace_filter_bar,
     trace_filters,
     trace_list,
+    trace_meaning,
     trace_views,
 )
 from workbench.ui.guard import Visit
@@ -55,7 +56,7 @@ def show(visit: Visit) -> None:
         _how_to_send(visit)
         return
     trace_filter_bar.bar(view, facets)
-    found = _page(visit, view)
+    found = trace_meaning.page_of(visit, view) or _page(visit, view)
     _heading(visit, view, found)
     if found.rows:
         opened, act = trace_list.show(found.rows, view, trace_acts.offered(visit))
@@ -100,7 +101,7 @@ def _heading(visit: Visit, view: View, found: TracePage) -> None:
                 st.button("Clear filters", key="traces_clear", type="tertiary", on_click=_clear)
             take = min(total, trace_acts.MOST)
             for kind, label in trace_acts.offered(visit):
-                if kind == trace_acts.SEND and found.rows and view.is_narrowed:
+                if kind == trace_acts.SEND and found.rows and view.is_narrowed and not view.is_nearest:
                     words = (
                         f"Send all {take:,} to a queue"
                         if take == total and found.total_is_exact

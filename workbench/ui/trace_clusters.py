@@ -98,9 +98,7 @@ def _card(cluster: TraceCluster, examples: dict[str, Trace]) -> None:
     with st.container(border=True, key=f"traces_cluster_{cluster.id}"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
             st.markdown(f"**{cluster.count:,} about {page.escape_markdown(title(cluster))}**", width="content")
-            st.badge(
-                trend(cluster), color={"growing": "orange", "new": "orange", "shrinking": "green"}.get(trend(cluster), "gray")
-            )
+            st.badge(trend(cluster), color=_COLOURS[trend(cluster)])
             st.caption(f"{cluster.before:,} in the period before", width="content")
             links.within(
                 "Show them in the list", key=f"traces_cluster_open_{cluster.id}", icon=":material/arrow_forward:",

@@ -27,6 +27,7 @@ def bar(view: View, facets: Facets) -> None:
     """The filter bar. A change goes into the address and back to the first page."""
     _fill_widgets(view)
     chips = _chips(view.filters)
+    shown_chips = chips + ([(f"Like trace {view.similar[:8]}", None)] if view.similar else [])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.text_input(
             "Search",
@@ -36,6 +37,10 @@ def bar(view: View, facets: Facets) -> None:
             icon=":material/search:",
             width=195,
         )
+        st.selectbox(
+            "Search by", ["words", "meaning"], key="traces_by", on_change=_changed, width=100,
+            help="Words: the text occurs in question, answer or tool name. Meaning: questions that ask something alike.",
+        )  # fmt: skip
         st.selectbox(
             "Period", list(PERIODS), format_func=PERIODS.__getitem__, key="traces_period", on_change=_changed, width=130
         )
@@ -47,9 +52,9 @@ def bar(view: View, facets: Facets) -> None:
             _more(view, facets)
     if view.period == "dates":
         st.date_input("Days (UTC)", key="traces_dates", on_change=_changed, width=280)
-    if chips:
+    if shown_chips:
         with st.container(horizontal=True, gap="small", key="traces_chips"):
-            for number, (words, without) in enumerate(chips):
+            for number, (words, without) in enumerate(shown_chips):
                 st.button(
                     page.escape_markdown(words), key=f"traces_chip_{number}", icon=":material/close:", icon_position="right",
                     on_click=_without, args=(without,), help="Remove this filter",
@@ -102,9 +107,12 @@ def _chips(filters: TraceFilter) -> list[tuple[str, dict[str, Any]]]:
     return chips + ([("Low-rated, about one thing", {"cluster": None})] if filters.cluster else [])
 
 
-def _without(changes: dict[str, Any]) -> None:
+def _without(changes: dict[str, Any] | None) -> None:
     view = read(st.query_params)
-    go(replace(view, filters=replace(view.filters, **changes), after=None))
+    if changes is None:
+        go(replace(view, similar=None, after=None))
+    else:
+        go(replace(view, filters=replace(view.filters, **changes), after=None))
 
 
 def _choice(name: str, view: View, facets: Facets, *, width: Any = "stretch") -> None:
@@ -130,6 +138,7 @@ def _fill_widgets(view: View) -> None:
     """The address is the truth; widgets show it."""
     state, filters = st.session_state, view.filters
     state["traces_q"] = filters.text
+    state["traces_by"] = "meaning" if view.by_meaning else "words"
     state["traces_period"] = view.period
     state["traces_rating"] = _rated(filters)
     state["traces_feedback"] = signal(filters)
@@ -162,6 +171,8 @@ def _changed() -> None:
         "sort": st.query_params.get("sort", ""),
         "view": saved_id(st.query_params) or "",
         "cluster": st.query_params.get("cluster", ""),
+        "by": state["traces_by"],
+        "similar": st.query_params.get("similar", ""),
         **{name: state[f"traces_{name}"].strip() for name in _WORDS},
         **{name: state[f"traces_{name}"] for name in (*CHOICES, *FLAGS)},
         **{name: spelled(state[f"traces_{name}"]) for name in ENDS if not name.startswith("rating")},

@@ -53,11 +53,20 @@ class View:
     after: str | None
     saved: str | None = None
     """The saved view that it began as; its filters may have been changed since."""
+    by_meaning: bool = False
+    """Whether the search text is to be near in meaning, rather than contained."""
+    similar: str | None = None
+    """Id of a trace whose like are shown."""
+
+    @property
+    def is_nearest(self) -> bool:
+        """Whether the list is of what is near in meaning, which no filter alone describes."""
+        return bool(self.similar or (self.by_meaning and self.filters.text.strip()))
 
     @property
     def is_narrowed(self) -> bool:
         """Whether anything but the period filters."""
-        return not replace(self.filters, since=None, until=None).is_empty
+        return bool(self.similar) or not replace(self.filters, since=None, until=None).is_empty
 
 
 def read(query: Mapping[str, Any], *, moment: datetime | None = None) -> View:
@@ -76,6 +85,11 @@ def read(query: Mapping[str, Any], *, moment: datetime | None = None) -> View:
     if period.endswith("d"):
         since = (moment - timedelta(days=int(period[:-1]))).replace(second=0, microsecond=0)
     heard = _one(query, "feedback")
+    values: dict[str, Any] = {
+        **{end: bounded(end[:-4], _one(query, end)) for end in ENDS},
+        **{flag: _YES_NO.get(_one(query, name) or "") for name, (flag, *_) in FLAGS.items()},
+        **{name: _several(query, name, HAS if name in ("has", "lacks") else None) for name in CHOICES},
+    }
     filters = TraceFilter(
         since=since,
         until=until + timedelta(days=1) if until else None,
@@ -85,12 +99,13 @@ def read(query: Mapping[str, Any], *, moment: datetime | None = None) -> View:
         cluster=_one(query, "cluster"),
         has_feedback=_YES_NO.get(heard or ""),
         has_correction=True if heard == "correction" else None,
-        **{end: bounded(end[:-4], _one(query, end)) for end in ENDS},
-        **{flag: _YES_NO.get(_one(query, name) or "") for name, (flag, *_) in FLAGS.items()},
-        **{name: _several(query, name, HAS if name in ("has", "lacks") else None) for name in CHOICES},
+        **values,
     )
     sort = _one(query, "sort") or "newest"
-    return View(filters, period, sort if sort in SORTS else "newest", _one(query, "after"), saved_id(query))
+    return View(
+        filters, period, sort if sort in SORTS else "newest", _one(query, "after"), saved_id(query),
+        _one(query, "by") == "meaning", _one(query, "similar"),
+    )  # fmt: skip
 
 
 def write(view: View) -> dict[str, Any]:
@@ -101,6 +116,8 @@ def write(view: View) -> dict[str, Any]:
     filters = view.filters
     query: dict[str, Any] = {
         "view": view.saved,
+        "by": "meaning" if view.by_meaning else None,
+        "similar": view.similar,
         "period": view.period if view.saved or view.period != DEFAULT_PERIOD else None,
         "q": filters.text,
         "session": filters.session,
