@@ -5,7 +5,7 @@ import streamlit as st
 from workbench.core.actors import Permission
 from workbench.monitoring.overview import loop_numbers, waiting_for
 from workbench.traces.queries import counts_by_day
-from workbench.ui import guard, home_view, page
+from workbench.ui import guard, home_view, page, trace_clusters
 
 visit = guard.visit()
 with visit.read() as session:
@@ -18,6 +18,7 @@ home_view.preparations(visit)
 left, right = st.columns([2, 3], gap="large")
 with left:
     home_view.waiting(tasks)
+    trace_clusters.on_home(visit)
 with right:
     home_view.activity(days)
 home_view.loop(numbers)

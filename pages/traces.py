@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from workbench.ui import guard, trace_browse, trace_coverage, trace_detail, trace_import, trace_recent
+from workbench.ui import guard, trace_browse, trace_clusters, trace_coverage, trace_detail, trace_import, trace_recent
 
 visit = guard.visit()
 trace_recent.last(visit)
@@ -14,5 +14,7 @@ elif view == trace_import.VIEW:
     trace_import.show(visit)
 elif view == trace_coverage.VIEW:
     trace_coverage.show(visit)
+elif view == trace_clusters.VIEW:
+    trace_clusters.show(visit)
 else:
     trace_browse.show(visit)

@@ -25,7 +25,9 @@ from workbench.knowledge.service import KnowledgeService
 from workbench.prompts.service import PromptService
 from workbench.releases.service import ReleaseService
 from workbench.releases.verify import live
+from workbench.traces.clusters import ClusterService
 from workbench.traces.masking_service import MaskingService
+from workbench.traces.saved_views import SavedViewService
 from workbench.traces.service import TraceService
 from workbench.tuning.service import TuningService
 from workbench.workflows.bulk import BulkActs
@@ -52,6 +54,14 @@ class Services:
     @cached_property
     def traces(self) -> TraceService:
         return TraceService(self.context)
+
+    @cached_property
+    def saved_views(self) -> SavedViewService:
+        return SavedViewService(self.context)
+
+    @cached_property
+    def clusters(self) -> ClusterService:
+        return ClusterService(self.context)
 
     @cached_property
     def masking(self) -> MaskingService:

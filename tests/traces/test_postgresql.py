@@ -20,7 +20,7 @@ from workbench.core.settings import Settings
 from workbench.identity.service import local_administrator
 from workbench.knowledge.content import EntryContent
 from workbench.knowledge.queries import live_by_key
-from workbench.traces import coverage, queries, remapping
+from workbench.traces import coverage, facets, queries, remapping
 from workbench.traces.cli_views import trace_as_json, trace_json_pieces
 from workbench.traces.exporting import write_export
 from workbench.traces.hits import all_hits
@@ -81,11 +81,30 @@ def test_traces_are_taken_found_and_read_on_postgresql(services: Services) -> No
             while page.next:
                 page = queries.list_traces(session, project.id, sort=sort, limit=2, after=page.next)
                 seen += [row.id for row in page.rows]
-            assert len(seen) == len(set(seen)) == {"lowest rated": 1, "costliest": 5}.get(sort, 6)
-        assert dict(queries.facets(session, project.id)["tag"]) == {"look": 1}
+            assert (
+                len(seen)
+                == len(set(seen))
+                == {"lowest rated": 1, "costliest": 5, "least certain": 0, "most disputed": 0}.get(sort, 6)
+            )
+        for narrow in (
+            TraceFilter(has=("tags",), lacks=("cost", "tools")),
+            TraceFilter(tag_any=("look", "x"), tag_none=("y",)),
+        ):
+            assert queries.trace_ids(session, project.id, narrow) == [trace_id]
+        assert queries.count_traces(session, project.id, TraceFilter(cost_min=1, cost_max=3.5, tokens_max=0)) == 0
+        assert queries.count_traces(session, project.id, TraceFilter(cost_min=1, cost_max=3.5, tool=())) == 3
+        assert queries.count_traces(session, project.id, TraceFilter(tool=("no such",), machine_written=True)) == 0
+        kept = queries.facets(session, project.id)
+        assert dict(kept["tag"]) == {"look": 1}
         assert sum(count for _, count, _ in queries.counts_by_day(session, project.id, days=2)) == 6
         assert len(trace_as_json(session, project.id, trace_id)["spans"]) == 3
         assert len(queries.rejected_spans(session, project.id)) == 2
+    facets.rebuild(services.context)
+    with services.context.reading(admin, project.id) as session:
+        assert queries.facets(session, project.id) == kept
+        assert queries.facets(session, project.id, TraceFilter(spans_min=1)) == {
+            name: sorted(values, key=lambda one: -one[1]) for name, values in kept.items()
+        }
 
 
 def test_coverage_mapping_and_linked_evaluations_on_postgresql(services: Services) -> None:

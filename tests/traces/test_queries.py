@@ -6,6 +6,8 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import update
+from sqlmodel import col
 
 from tests.traces.factories import START, request, span
 from workbench.bootstrap import Services
@@ -14,7 +16,9 @@ from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
 from workbench.identity.models import Project
 from workbench.traces import queries
+from workbench.traces.filters import HAS
 from workbench.traces.indexer import index_all
+from workbench.traces.models import Trace
 from workbench.traces.queries import TraceFilter
 from workbench.traces.search import fold
 
@@ -63,9 +67,18 @@ def test_pages_show_every_trace_once_in_order(filled: Services, project: Project
         key, project.id, [{"trace_id": one, "value": n % 5, "maximum": 5} for n, one in enumerate(trace_ids)]
     )
     filled.traces.ingest_otlp(
-        key, project.id, request(*(span({"workbench.cost": n % 4}, trace_id=one) for n, one in enumerate(trace_ids)))
+        key,
+        project.id,
+        request(
+            *(
+                span({"workbench.cost": n % 4, "workbench.triage.score": n % 3 / 4}, trace_id=one)
+                for n, one in enumerate(trace_ids)
+            )
+        ),
     )
     index_all(filled.context)
+    with filled.context.database.ingesting.begin() as connection:
+        connection.execute(update(Trace).values(disagreement=col(Trace.id) % 4 / 4))
     with filled.context.database.session() as session:
         while True:
             page = queries.list_traces(session, project.id, sort=sort, after=after, limit=size)
@@ -95,6 +108,48 @@ def test_each_filter_narrows_and_they_combine(filled: Services, project: Project
     assert hits(has_feedback=False) == 12
     assert hits(since=now() + timedelta(days=9999)) == 0
     assert hits(language=("vi",)) == 1
+
+
+def test_every_column_filters(services: Services, project: Project, key: Actor) -> None:
+    said = [
+        {"workbench.cost": "0.02", "workbench.input_tokens": 10, "workbench.output_tokens": 5, "workbench.tags": ["a", "b"]},
+        {"workbench.cost": "0.0000001", "workbench.provider": "p", "workbench.tags": ["b"], "workbench.triage.score": 0.9},
+        {"workbench.prompt_version": "v1", "workbench.corpus_commit": "c1", "workbench.machine_written": False},
+        {"workbench.output_tokens": 7, "workbench.user_id": "u", "workbench.triage.score": 0.25},
+    ]
+    ids = [secrets.token_hex(16) for _ in said]
+    spans = [
+        span(values, trace_id=one, milliseconds=10 * n, span_id="ab" * 8)
+        for n, (values, one) in enumerate(zip(said, ids, strict=True))
+    ]
+    tool = {"workbench.kind": "tool", "workbench.tool.name": "lookup"}
+    spans.append(span(tool, trace_id=ids[1], parent="ab" * 8, error="timeout"))
+    services.traces.ingest_otlp(key, project.id, request(*spans))
+    index_all(services.context)
+
+    def hits(**filters: object) -> list[int]:
+        with services.context.database.session() as session:
+            found = queries.trace_ids(session, project.id, TraceFilter(**filters))  # type: ignore[arg-type]
+        return sorted(ids.index(one) for one in found)
+
+    assert hits(cost_min=0.00000005) == [0, 1]
+    assert hits(cost_max=0.01) == [1]
+    assert hits(tokens_min=7, tokens_max=15) == [0, 3]
+    assert hits(latency_min=15) == [2, 3]
+    assert hits(spans_min=2) == [1]
+    assert hits(tool=("lookup", "other")) == [1]
+    assert hits(has_error=True) == [1]
+    assert hits(status=("error",)) == []
+    assert hits(machine_written=False) == [2]
+    assert hits(provider=("p",)) == [1]
+    assert hits(prompt_version=("v1",), corpus_commit=("c1", "c2")) == [2]
+    assert hits(uncertainty_min=0.5) == [3]
+    assert hits(disagreement_min=0) == []
+    assert (hits(tag=("a", "b")), hits(tag_any=("a", "b")), hits(tag_none=("a",))) == ([0], [0, 1], [1, 2, 3])
+    for name in HAS:
+        assert sorted([*hits(has=(name,)), *hits(lacks=(name,))]) == [0, 1, 2, 3], name
+    assert (hits(has=("tags", "cost")), hits(lacks=("tags", "user"))) == ([0, 1], [2])
+    assert hits(tool=("lookup",), has=("tools",)) == [1]
 
 
 def test_search_finds_what_a_scan_of_the_folded_texts_finds(filled: Services, project: Project) -> None:

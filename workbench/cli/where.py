@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workbench.core.errors import InvalidInput
-from workbench.traces.queries import TraceFilter
+from workbench.traces.filters import FACETS, HAS, RANGES, TraceFilter
 
 _CONDITION = re.compile(r"\s*([a-z_]+)\s*(<=|>=|=)\s*(.*?)\s*", re.DOTALL)
-_SEVERAL = ("model", "release", "language", "status", "triage_label", "intent", "environment", "dialect", "tag")
+_SEVERAL = (*FACETS, "tag", "tag_any", "tag_none", "tool", "has", "lacks")
 _ONE = ("text", "session", "user")
 _SIGNALS = {"yes": {"has_feedback": True}, "no": {"has_feedback": False}, "correction": {"has_correction": True}}
 
@@ -28,19 +28,21 @@ def parse_where(conditions: Sequence[str]) -> TraceFilter:
                 f"{condition!r} is no condition.", todo="Write it like language=es, rating<=2 or since=2026-01-31."
             )
         name, sign, value = match.groups()
+        if name in ("has", "lacks") and value not in HAS:
+            raise InvalidInput(f"{condition!r} names nothing that a trace has.", todo="Choose of " + ", ".join(HAS) + ".")
         if name in _SEVERAL and sign == "=":
             values[name] = (*values.get(name, ()), value)
         elif name in _ONE and sign == "=":
             values[name] = value
         elif name == "feedback" and sign == "=" and value in _SIGNALS:
             values.update(_SIGNALS[value])
-        elif name == "rating":
+        elif name in RANGES:
             number = _number(condition, value)
-            values.update({f"rating_{end}": number for end in {"<=": ["max"], ">=": ["min"], "=": ["min", "max"]}[sign]})
+            values.update({f"{name}_{end}": number for end in {"<=": ["max"], ">=": ["min"], "=": ["min", "max"]}[sign]})
         elif name in ("since", "until") and sign == "=":
             values[name] = _moment(condition, value)
         else:
-            known = ", ".join([*_SEVERAL, *_ONE, "rating", "feedback (yes, no or correction)", "since", "until"])
+            known = ", ".join([*_SEVERAL, *_ONE, *RANGES, "feedback (yes, no or correction)", "since", "until"])
             raise InvalidInput(f"Traces cannot be filtered by {condition!r}.", todo=f"Fields are {known}.")
     return TraceFilter(**values)
 

@@ -18,6 +18,8 @@ _HEALTH_SECONDS = 5.0
 _QUICK_SECONDS = 60.0
 """Embedding, retrieval, classification; includes the runtime's own bounded wait for a model that is loading."""
 _GENERATE_SECONDS = 180.0
+_NEAREST_SECONDS = 8.0
+"""A person waits for the list meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,17 @@ class RuntimeClient:
         body = {"project_id": project_id, "tenant": tenant, "commit_id": commit_id, "query": query, "k": k}
         answer = self._send("POST", "/index/query", body, _QUICK_SECONDS)
         return IndexAnswer([IndexHit(**hit) for hit in answer["hits"]], answer["commit_id"])
+
+    def nearest_traces(
+        self, project_id: str, k: int, *, text: str = "", trace_id: str | None = None
+    ) -> list[tuple[str, float]]:
+        """(trace id, cosine similarity) of the k traces whose questions are nearest to a text or to a trace's question.
+
+        Read them from SQL: the runtime may hold some that are gone.
+        """
+        body = {"project_id": project_id, "k": k, "text": text, "trace_id": trace_id}
+        hits = self._send("POST", "/traces/nearest", body, _NEAREST_SECONDS)["hits"]
+        return [(str(one["trace_id"]), float(one["score"])) for one in hits]
 
     def sync_index(self, project_id: str, *, tenant: str = "default", commit_id: str | None = None) -> int:
         """Bring the index in step with a commit or the head; returns how many versions were added."""

@@ -15,6 +15,8 @@ from workbench.core.unit_of_work import Context
 from workbench.runtime.corpus import Retriever, SqlCorpus
 from workbench.runtime.engine import Engine, token_file
 from workbench.runtime.server import make_app
+from workbench.runtime.trace_clusters import TraceGrouper
+from workbench.runtime.trace_meaning import TraceMeaning
 
 BEAT_SECONDS = 5.0
 log = logging.getLogger(__name__)
@@ -29,15 +31,18 @@ def main() -> None:
     _make_token_if_missing(settings)
     engine = Engine(settings, context.artifacts)
     retriever = Retriever(SqlCorpus(context.database), engine.embedder, engine.index)
+    meaning = TraceMeaning(context, engine.embedder)
     engine.start()
     for name, target, arguments in (
         ("follower", retriever.follow, (engine.stopping,)),
+        ("trace embedder", meaning.follow, (engine.stopping,)),
+        ("grouper", TraceGrouper(context, engine.embedder).follow, (engine.stopping,)),
         ("heartbeat", _beat, (context, engine)),
     ):
         threading.Thread(target=target, args=arguments, name=name, daemon=True).start()
     try:
         uvicorn.run(
-            make_app(engine, retriever),
+            make_app(engine, retriever, meaning),
             host="127.0.0.1",
             port=settings.runtime_port,
             log_level="warning",

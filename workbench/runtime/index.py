@@ -158,30 +158,35 @@ class KnowledgeIndex:
         ]
 
     def _connect(self) -> Any:
-        import chromadb
-        from chromadb.config import Settings
-
-        settings = Settings(anonymized_telemetry=False, allow_reset=False)
-        if not self._url:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            return chromadb.PersistentClient(path=str(self._folder), settings=settings)
-        address = urlsplit(self._url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise InvalidInput(f"WORKBENCH_CHROMA_URL is {self._url!r}, which is no http address.")
-        secure = address.scheme == "https"
-        try:
-            return chromadb.HttpClient(
-                host=address.hostname, port=address.port or (443 if secure else 8000), ssl=secure, settings=settings
-            )
-        except ValueError as error:
-            raise Unavailable(
-                "The Chroma server does not answer.", why=str(error)[:200], todo="Check WORKBENCH_CHROMA_URL and the server."
-            ) from error
+        return open_client(self._folder, self._url)
 
     def _open(self) -> Any:
         return self._client.get_or_create_collection(
             self.name, configuration={"hnsw": {"space": "cosine"}}, embedding_function=None
         )
+
+
+def open_client(folder: Path, chroma_url: str) -> Any:
+    """A Chroma client over the folder, or of the server when an address is given."""
+    import chromadb
+    from chromadb.config import Settings
+
+    settings = Settings(anonymized_telemetry=False, allow_reset=False)
+    if not chroma_url:
+        folder.mkdir(parents=True, exist_ok=True)
+        return chromadb.PersistentClient(path=str(folder), settings=settings)
+    address = urlsplit(chroma_url)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise InvalidInput(f"WORKBENCH_CHROMA_URL is {chroma_url!r}, which is no http address.")
+    secure = address.scheme == "https"
+    try:
+        return chromadb.HttpClient(
+            host=address.hostname, port=address.port or (443 if secure else 8000), ssl=secure, settings=settings
+        )
+    except ValueError as error:
+        raise Unavailable(
+            "The Chroma server does not answer.", why=str(error)[:200], todo="Check WORKBENCH_CHROMA_URL and the server."
+        ) from error
 
 
 def forget_clients() -> None:

@@ -14,12 +14,13 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import BaseModel, Field
 
-from workbench.core.errors import InvalidInput, NotSignedIn, WorkbenchError
+from workbench.core.errors import InvalidInput, NotSignedIn, Unavailable, WorkbenchError
 from workbench.runtime import generation
 from workbench.runtime.corpus import Retriever
 from workbench.runtime.engine import Engine, token_file
 from workbench.runtime.generation import Generation
 from workbench.runtime.index import Scope
+from workbench.runtime.trace_meaning import TraceMeaning
 
 log = logging.getLogger(__name__)
 Text = Annotated[str, Field(max_length=200_000)]
@@ -73,7 +74,16 @@ class SyncBody(BaseModel):
     commit_id: str | None = None
 
 
-def make_app(engine: Engine, retriever: Retriever) -> FastAPI:
+class NearestBody(BaseModel):
+    """Nearest to a trace where one is named, else to the text."""
+
+    project_id: str
+    text: Text = ""
+    trace_id: str | None = None
+    k: int = Field(10, ge=1, le=500)
+
+
+def make_app(engine: Engine, retriever: Retriever, meaning: TraceMeaning | None = None) -> FastAPI:
     """The application over loaded or loading models."""
 
     async def show_token(request: Request) -> None:
@@ -153,6 +163,13 @@ def make_app(engine: Engine, retriever: Retriever) -> FastAPI:
     def query(body: QueryBody) -> dict[str, Any]:
         hits, commit_id = retriever.query(Scope(body.project_id, body.tenant), body.commit_id, body.query, body.k)
         return {"hits": [asdict(hit) for hit in hits], "commit_id": commit_id}
+
+    @app.post("/traces/nearest")
+    def nearest(body: NearestBody) -> dict[str, Any]:
+        if meaning is None:
+            raise Unavailable("This runtime does not search traces.")
+        found = meaning.nearest(body.project_id, body.k, text=body.text, trace_id=body.trace_id)
+        return {"hits": [asdict(one) for one in found]}
 
     @app.post("/index/sync")
     def sync(body: SyncBody) -> dict[str, Any]:

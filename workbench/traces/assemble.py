@@ -7,6 +7,7 @@ from typing import Any
 
 from workbench.traces.dialects import MAPPING_VERSION, SpanKind
 from workbench.traces.extract import Facts, facts
+from workbench.traces.filters import FACETS
 from workbench.traces.languages import recognize
 from workbench.traces.messages import Message, answer_of, as_text, parsed, question_of
 from workbench.traces.models import Feedback
@@ -14,6 +15,8 @@ from workbench.traces.own_mapping import OwnMapping
 
 PREVIEW = 240
 """Characters of input and output that lists show."""
+
+_LONGEST_CHOICE = 200
 
 _ASIDE = (SpanKind.TOOL, SpanKind.RETRIEVER, SpanKind.EMBEDDING)
 """Spans whose input and output are not what the conversation said."""
@@ -90,6 +93,8 @@ def assemble(
         **{column: _first(read, outward, column) for column in _SAID_ONCE},
     }
     columns["currency"] = columns["currency"] or "USD"
+    sure = _first(read, outward, "triage_score")
+    columns["uncertainty"] = round(1 - sure, 4) if sure is not None and 0 <= sure <= 1 else None
     failed = root if root.status == "error" else None
     if failed is None and root.parent_span_id is not None:  # the root is still on its way
         failed = next((span for span in ordered if span.status == "error"), None)
@@ -109,7 +114,15 @@ def assemble(
     sent = [tag for span in outward for tag in read[span.span_id].columns.get("tags", [])]
     columns["tags"] = sorted({*sent, *tags})
     columns.update(_judged(feedback))
+    for name in FACETS:  # what people choose among has no long values
+        columns[name] = columns[name][:_LONGEST_CHOICE] if columns[name] else columns[name]
     return columns
+
+
+def tools_of(columns: dict[str, Any]) -> set[str]:
+    """The names of the tools that an assembled trace called."""
+    names = (" ".join(as_text(call.get("name")).split())[:_LONGEST_CHOICE] for call in columns["tool_calls"])
+    return {name for name in names if name}
 
 
 def sent_tags(columns: dict[str, Any], by_people: Iterable[str]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-MAPPING_VERSION = 2
+MAPPING_VERSION = 3
 """Raise it when a table changes; stored traces of an older version can then be assembled again."""
 
 
@@ -77,6 +77,7 @@ WORKBENCH = Dialect(
         "environment": ("workbench.environment",),
         "intent": ("workbench.intent",),
         "triage_label": ("workbench.triage.label", "workbench.triage_label"),
+        "triage_score": ("workbench.triage.score", "workbench.triage_score"),
         "documents": ("workbench.documents", "workbench.documents.*"),
         "tool_name": ("workbench.tool.name",),
         "tool_call_id": ("workbench.tool.call_id",),

@@ -277,6 +277,7 @@ _CONVERTERS: dict[str, Callable[[Any], Any]] = {
     "cost": _nanos,
     "first_token_ms": _float,
     "first_token_s": _float,
+    "triage_score": _float,
     "usage": _object,
     "cost_details": _object,
     "documents": _documents,

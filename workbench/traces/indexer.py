@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import and_, bindparam, case, delete, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, update
 from sqlalchemy import select as sql_select
 from sqlmodel import Session, col, select
 
 from workbench.core.clock import now
 from workbench.core.unit_of_work import Context
-from workbench.traces import coverage, remapping, search
+from workbench.traces import coverage, facets, remapping, search
 from workbench.traces.annotations import feedback_carried, is_evaluation
-from workbench.traces.assemble import StoredSpan, assemble, sent_tags, trace_text
+from workbench.traces.assemble import StoredSpan, assemble, sent_tags, tools_of, trace_text
 from workbench.traces.masking_store import counts_of
-from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag
+from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag, TraceTool
 from workbench.traces.own_mapping import OwnMapping, own_mappings
 from workbench.traces.store import insert, table, touch, writing
 
@@ -51,6 +51,7 @@ def index_all(context: Context) -> int:
 
 def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] | None = None) -> int:
     """Assemble traces that changed, oldest change first, or just those of `keys`."""
+    facets.prepare(context)
     with context.database.session() as session:
         statement = select(TracePending).order_by(col(TracePending.at)).limit(limit)
         if keys is not None:
@@ -80,11 +81,15 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
     with writing(context), Session(context.database.ingesting) as session, session.begin():
         coverage.count(session, context, {key: spans[key] for key in wanted if spans[key]}, own)
         fresh = _new(session, heard)
+        changed = [*((row["project_id"], row["trace_id"]) for row in rows), *judging]
+        facets.one_at_a_time(session.connection())
+        before = facets.counts_of(session.connection(), changed)
         _store(session, context, rows, fresh, tagged)
         for project_id in {project_id for project_id, _ in wanted}:  # what a span says of another trace counts there
             judged = {one.trace_id for one in fresh if one.project_id == project_id and one.trace_id and one.id in elsewhere}
             touch(session, context, project_id, judged)
         _remove(session, context, judging)
+        facets.move(session.connection(), context, before, facets.counts_of(session.connection(), changed))
         # A change since we read has raised `touched`, and keeps its row.
         kept = table(TracePending).c
         settled = delete(TracePending).where(
@@ -137,6 +142,8 @@ def _remove(session: Session, context: Context, keys: Sequence[Key]) -> None:
         connection.execute(delete(table(Trace)).where(mine))
         tag = table(TraceTag).c
         connection.execute(delete(table(TraceTag)).where((tag.project_id == project_id) & (tag.trace_id == trace_id)))
+        tool = table(TraceTool).c
+        connection.execute(delete(table(TraceTool)).where((tool.project_id == project_id) & (tool.trace_id == trace_id)))
 
 
 def _store(
@@ -145,6 +152,7 @@ def _store(
     connection = session.connection()
     if heard:
         connection.execute(insert(context, Feedback).on_conflict_do_nothing(), [one.model_dump() for one in heard])
+    _store_tools(connection, rows)
     if tagged:
         connection.execute(insert(context, TraceTag).on_conflict_do_nothing(), tagged)
     if rows:
@@ -160,6 +168,26 @@ def _store(
         )
         statement = statement.on_conflict_do_update(index_elements=["project_id", "trace_id"], set_=changes)
         connection.execute(statement, rows)
+
+
+def _store_tools(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    """Make the tools of these traces what they call now."""
+    kept = table(TraceTool).c
+    wanted = {(row["project_id"], tool, row["trace_id"]) for row in rows for tool in tools_of(row)}
+    here = sql_select(kept.project_id, kept.tool, kept.trace_id).where(kept.trace_id.in_([row["trace_id"] for row in rows]))
+    keys = {(row["project_id"], row["trace_id"]) for row in rows}
+    known = {tuple(one) for one in connection.execute(here) if (one.project_id, one.trace_id) in keys}
+    names = ("project", "named", "trace")
+    if gone := known - wanted:
+        mine = (
+            (kept.project_id == bindparam("project"))
+            & (kept.tool == bindparam("named"))
+            & (kept.trace_id == bindparam("trace"))
+        )
+        connection.execute(delete(table(TraceTool)).where(mine), [dict(zip(names, one, strict=True)) for one in sorted(gone)])
+    if new := wanted - known:
+        columns = ("project_id", "tool", "trace_id")
+        connection.execute(table(TraceTool).insert(), [dict(zip(columns, one, strict=True)) for one in sorted(new)])
 
 
 def index_texts(context: Context, limit: int = 200) -> int:

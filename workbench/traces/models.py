@@ -83,7 +83,9 @@ class Trace(SQLModel, table=True):
         Index(
             "ix_trace_list", "project_id", "started_at", "id", "status", "model", "release", "language", "triage_label",
             "intent", "environment", "dialect", "rating", "feedback_count", "has_correction", "duration_ms", "cost_nanos",
-            "trace_id", "session_id", "user_id",
+            "trace_id", "session_id", "user_id", "provider", "operation", "prompt_version", "corpus_commit", "input_tokens",
+            "output_tokens", "span_count", "error_count", "document_count", "tool_count", "machine_written", "uncertainty",
+            "disagreement",
         ),
         *(
             Index(f"ix_trace_{column}", "project_id", column, "started_at", "id")
@@ -122,6 +124,10 @@ class Trace(SQLModel, table=True):
     environment: str | None = None
     intent: str | None = None
     triage_label: str | None = None
+    uncertainty: float | None = None
+    """How unsure the triage was, from 0 to 1: what is left of its probability."""
+    disagreement: float | None = None
+    """How far annotators are apart, from 0 to 1; None below two answers. Written by the annotation, never by assembly."""
     rating: float | None = None
     """The end user's rating from 1 to 5: the last float feedback put on that scale; without one, thumbs up is 5, down 1."""
     feedback_count: int = 0
@@ -268,6 +274,32 @@ class TraceAct(SQLModel, table=True):
     created_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     undone_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class TraceTool(SQLModel, table=True):
+    """A tool that was called in a trace."""
+
+    __tablename__ = "trace_tool"
+    __table_args__ = (Index("ix_trace_tool_trace", "project_id", "trace_id"), {"schema": TRACES})
+
+    project_id: str = Field(primary_key=True)
+    tool: str = Field(primary_key=True)
+    trace_id: str = Field(primary_key=True)
+
+
+class TraceFacet(SQLModel, table=True):
+    """How many traces of a day have a value. Kept by assembly, in the transaction that changes a trace."""
+
+    __tablename__ = "trace_facet"
+    __table_args__ = {"schema": TRACES}
+
+    project_id: str = Field(primary_key=True)
+    day: str = Field(primary_key=True)
+    """UTC day on which the trace started, `2026-05-04`."""
+    name: str = Field(primary_key=True)
+    """A column of the trace, or `tag` or `tool`."""
+    value: str = Field(primary_key=True)
+    count: int = 0
 
 
 class Feedback(SQLModel, table=True):
@@ -450,3 +482,86 @@ class PersonKey(SQLModel, table=True):
     """None: erased."""
     made_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
     erased_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class SavedView(SQLModel, table=True):
+    """A list of traces that somebody keeps under a name: its filters and order as the page's address has them."""
+
+    __tablename__ = "saved_view"
+    __table_args__ = (Index("ix_saved_view_project", "project_id", "owner_id"), {"schema": TRACES})
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    project_id: str
+    owner_id: str
+    """Actor id."""
+    owner_name: str = ""
+    name: str
+    description: str = ""
+    shared: bool = False
+    """Whether everybody in the project sees it."""
+    query: dict[str, Any] = Field(default_factory=dict, sa_type=JsonColumn)
+    """Query parameter → its value, or a list of them."""
+    made_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    changed_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+
+
+class DefaultView(SQLModel, table=True):
+    """The saved view that one person's list of traces begins with."""
+
+    __tablename__ = "default_view"
+    __table_args__ = {"schema": TRACES}
+
+    project_id: str = Field(primary_key=True)
+    person_id: str = Field(primary_key=True)
+    view_id: str
+
+
+class ClusterRun(SQLModel, table=True):
+    """Low-rated traces being grouped by what they are about: asked for, made, or failed."""
+
+    __tablename__ = "trace_cluster_run"
+    __table_args__ = (Index("ix_trace_cluster_run_project", "project_id", "asked_at"), {"schema": TRACES})
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    project_id: str
+    asked_at: datetime = Field(default_factory=now, sa_type=UtcDateTime)
+    asked_by: str = ""
+    """Who asked; empty when it was due."""
+    made_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """None while it waits for the runtime."""
+    days: int = 0
+    """Length of the period, and of the one before that it is compared with."""
+    traces: int = 0
+    """Low-rated traces of the period that were looked at."""
+    left_out: int = 0
+    """More than could be looked at."""
+    failure: str = ""
+
+
+class TraceCluster(SQLModel, table=True):
+    """Low-rated traces about one thing."""
+
+    __tablename__ = "trace_cluster"
+    __table_args__ = (Index("ix_trace_cluster_run", "run_id"), {"schema": TRACES})
+
+    id: str = Field(default_factory=new_id, primary_key=True)
+    run_id: str
+    project_id: str
+    terms: list[str] = Field(default_factory=list, sa_type=JsonColumn)
+    """The words that set it apart, the most telling first."""
+    count: int
+    """Traces in the period."""
+    before: int
+    """Traces in the period before."""
+    examples: list[str] = Field(default_factory=list, sa_type=JsonColumn)
+    """Trace ids, the most typical first."""
+
+
+class TraceClusterMember(SQLModel, table=True):
+    """A trace of a cluster, within the period."""
+
+    __tablename__ = "trace_cluster_member"
+    __table_args__ = {"schema": TRACES}
+
+    cluster_id: str = Field(primary_key=True)
+    trace_id: str = Field(primary_key=True)

@@ -9,14 +9,17 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Date, Select, Text, cast, exists, func, or_, select, type_coerce
+from sqlalchemy import Date, Text, cast, func, or_, select, type_coerce
 from sqlmodel import Session, col
 
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
-from workbench.traces import search
 from workbench.traces.dialects import DIALECTS, SpanKind
-from workbench.traces.models import NANOS, Feedback, RejectedSpan, Span, SpanSource, Trace, TraceTag
+from workbench.traces.facets import facets as facets
+from workbench.traces.filters import FACETS as FACETS
+from workbench.traces.filters import TraceFilter as TraceFilter
+from workbench.traces.filters import conditions_of as conditions_of
+from workbench.traces.models import NANOS, Feedback, RejectedSpan, Span, SpanSource, Trace
 from workbench.traces.store import table
 
 COUNT_LIMIT = 10_000
@@ -30,41 +33,10 @@ SORTS: dict[str, tuple[Any, bool]] = {
     "lowest rated": (_TRACE.c.rating, False),
     "slowest": (_TRACE.c.duration_ms, True),
     "costliest": (_TRACE.c.cost_nanos, True),
+    "least certain": (_TRACE.c.uncertainty, True),
+    "most disputed": (_TRACE.c.disagreement, True),
 }
-"""Name → column, and whether the highest come first. Traces without the value are left out, except by time."""
-
-FACETS = ("model", "release", "language", "status", "triage_label", "intent", "environment", "dialect")
-
-
-@dataclass(frozen=True)
-class TraceFilter:
-    """Which traces. Every field narrows; a tuple means any of its values."""
-
-    since: datetime | None = None
-    until: datetime | None = None
-    """Exclusive."""
-    text: str = ""
-    """A substring of question, answer or tool name, in any case."""
-    model: tuple[str, ...] = ()
-    release: tuple[str, ...] = ()
-    language: tuple[str, ...] = ()
-    status: tuple[str, ...] = ()
-    triage_label: tuple[str, ...] = ()
-    intent: tuple[str, ...] = ()
-    environment: tuple[str, ...] = ()
-    dialect: tuple[str, ...] = ()
-    tag: tuple[str, ...] = ()
-    session: str | None = None
-    user: str | None = None
-    rating_min: float | None = None
-    """1 to 5."""
-    rating_max: float | None = None
-    has_feedback: bool | None = None
-    has_correction: bool | None = None
-
-    @property
-    def is_empty(self) -> bool:
-        return self == TraceFilter()
+"""Name → column, and whether the highest come first. Traces without the value are left out."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +63,8 @@ class TraceSummary:
     corpus_commit: str | None
     intent: str | None
     triage_label: str | None
+    uncertainty: float | None
+    disagreement: float | None
     rating: float | None
     feedback_count: int
     has_correction: bool
@@ -173,7 +147,7 @@ def list_traces(
     column, descending = SORTS[sort]
     filters = filters or TraceFilter()
     conditions = conditions_of(session, project_id, filters)
-    if not sort.endswith("est") or sort == "costliest":
+    if column.nullable:
         conditions.append(column.is_not(None))
     if after is not None:
         value, row_id = _position(after, sort)
@@ -193,6 +167,17 @@ def list_traces(
     return TracePage(rows, following, min(total, COUNT_LIMIT), total <= COUNT_LIMIT)
 
 
+def traces_among(
+    session: Session, project_id: str, trace_ids: Sequence[str], filters: TraceFilter | None = None
+) -> list[TraceSummary]:
+    """Of these traces, at most 1000, those that the filter hits, in the order given."""
+    wanted = list(dict.fromkeys(trace_ids))[:1000]
+    conditions = conditions_of(session, project_id, filters or TraceFilter())
+    rows = session.execute(select(*_SUMMARY).where(_TRACE.c.trace_id.in_(wanted), *conditions)).all()
+    found = {row.trace_id: TraceSummary(*row) for row in rows}
+    return [found[trace_id] for trace_id in wanted if trace_id in found]
+
+
 def count_traces(session: Session, project_id: str, filters: TraceFilter | None = None) -> int:
     """How many traces the filter hits; COUNT_LIMIT + 1 stands for more."""
     inner = select(_TRACE.c.id).where(*conditions_of(session, project_id, filters or TraceFilter())).limit(COUNT_LIMIT + 1)
@@ -204,63 +189,6 @@ def trace_ids(session: Session, project_id: str, filters: TraceFilter, *, limit:
     statement = select(_TRACE.c.trace_id).where(*conditions_of(session, project_id, filters))
     statement = statement.order_by(_TRACE.c.started_at.desc(), _TRACE.c.id.desc()).limit(limit)
     return list(session.execute(statement).scalars())
-
-
-def conditions_of(session: Session, project_id: str, filters: TraceFilter) -> list[Any]:
-    """The filter as conditions on the trace table."""
-    conditions: list[Any] = [_TRACE.c.project_id == project_id]
-    if filters.since is not None:
-        conditions.append(_TRACE.c.started_at >= filters.since)
-    if filters.until is not None:
-        conditions.append(_TRACE.c.started_at < filters.until)
-    for name in FACETS:
-        values = getattr(filters, name)
-        if values:
-            conditions.append(_TRACE.c[name] == values[0] if len(values) == 1 else _TRACE.c[name].in_(values))
-    if filters.session:
-        conditions.append(_TRACE.c.session_id == filters.session)
-    if filters.user:
-        conditions.append(_TRACE.c.user_id == filters.user)
-    if filters.rating_min is not None:
-        conditions.append(_TRACE.c.rating >= filters.rating_min)
-    if filters.rating_max is not None:
-        conditions.append(_TRACE.c.rating <= filters.rating_max)
-    if filters.has_feedback is not None:
-        conditions.append(_TRACE.c.feedback_count > 0 if filters.has_feedback else _TRACE.c.feedback_count == 0)
-    if filters.has_correction is not None:
-        conditions.append(_TRACE.c.has_correction.is_(filters.has_correction))
-    for tag in filters.tag:
-        tagged = select(col(TraceTag.trace_id)).where(
-            col(TraceTag.project_id) == project_id, col(TraceTag.tag) == tag, col(TraceTag.trace_id) == _TRACE.c.trace_id
-        )
-        conditions.append(exists(tagged.correlate(_TRACE)))
-    if filters.text.strip():
-        conditions.append(search.contains(session, filters.text))
-    return conditions
-
-
-def facets(
-    session: Session, project_id: str, filters: TraceFilter | None = None, *, limit: int = 50
-) -> dict[str, list[tuple[str, int]]]:
-    """For each of FACETS and `tag`: its values with counts, the commonest first, within the filter."""
-    conditions = conditions_of(session, project_id, filters or TraceFilter())
-    found: dict[str, list[tuple[str, int]]] = {}
-    for name in FACETS:
-        column = _TRACE.c[name]
-        statement = select(column, func.count()).where(*conditions, column.is_not(None)).group_by(column)
-        found[name] = _counted(session, statement, limit)
-    tag = table(TraceTag).c
-    joined = (_TRACE.c.project_id == tag.project_id) & (_TRACE.c.trace_id == tag.trace_id)
-    statement = (
-        select(tag.tag, func.count()).select_from(table(TraceTag).join(_TRACE, joined)).where(*conditions).group_by(tag.tag)
-    )
-    found["tag"] = _counted(session, statement, limit)
-    return found
-
-
-def _counted(session: Session, statement: Select[Any], limit: int) -> list[tuple[str, int]]:
-    rows = session.execute(statement.order_by(func.count().desc()).limit(limit)).all()
-    return [(str(value), int(count)) for value, count in rows]
 
 
 def spans_of(session: Session, project_id: str, trace_id: str, *, limit: int = 5000, offset: int = 0) -> list[Span]:

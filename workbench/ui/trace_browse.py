@@ -8,8 +8,23 @@ import streamlit as st
 from workbench.core.actors import Permission
 from workbench.core.errors import InvalidInput
 from workbench.traces import queries
+from workbench.traces.facets import Facets, facets_within
 from workbench.traces.queries import SORTS, TraceFilter, TracePage
-from workbench.ui import guard, page, trace_acts, trace_bulk, trace_coverage, trace_filters, trace_list, trace_recent
+from workbench.ui import (
+    guard,
+    links,
+    page,
+    trace_acts,
+    trace_bulk,
+    trace_clusters,
+    trace_coverage,
+    trace_filter_bar,
+    trace_filters,
+    trace_list,
+    trace_meaning,
+    trace_recent,
+    trace_views,
+)
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 
@@ -21,6 +36,8 @@ _SORT_WORDS = {
     "lowest rated": "Lowest rated",
     "slowest": "Slowest",
     "costliest": "Costliest",
+    "least certain": "Least certain triage",
+    "most disputed": "Most disputed",
 }
 
 
@@ -29,14 +46,19 @@ def show(visit: Visit) -> None:
     page.header(
         "Traces", "What people asked and what the application answered. Open one to read it; select some to send them on."
     )
+    trace_views.open_address(visit)
     view = trace_filters.read(st.query_params)
     facets, anything, rejected = _facets(visit.project.id, view.filters.since, view.filters.until)
-    trace_coverage.ways(visit, rejected)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if anything:
+            trace_views.menu(visit, view)
+            links.within("Low-rated topics", key="traces_clusters", icon=":material/bubble_chart:", view=trace_clusters.VIEW)
+        trace_coverage.ways(visit, rejected)
     if not anything:
         _how_to_send(visit)
         return
-    trace_filters.bar(view, facets)
-    found = _page(visit, view)
+    trace_filter_bar.bar(view, facets)
+    found = trace_meaning.page_of(visit, view) or _page(visit, view)
     _heading(visit, view, found)
     if found.rows:
         opened, act = trace_list.show(found.rows, view, trace_bulk.offered(visit))
@@ -52,10 +74,10 @@ def show(visit: Visit) -> None:
 
 
 @st.cache_data(ttl=10, max_entries=64, show_spinner=False)
-def _facets(project_id: str, since: Any, until: Any) -> tuple[dict[str, list[tuple[str, int]]], bool, int]:
+def _facets(project_id: str, since: Any, until: Any) -> tuple[Facets, bool, int]:
     """Values with counts within the period, whether the project has traces at all, and how many spans were rejected."""
     with guard.services().context.database.session() as session:
-        found = queries.facets(session, project_id, TraceFilter(since=since, until=until))
+        found = facets_within(session, project_id, TraceFilter(since=since, until=until))
         anything = bool(queries.list_traces(session, project_id, limit=1).rows)
         rejected = len(queries.rejected_spans(session, project_id, limit=100))
     return found, anything, rejected
@@ -79,7 +101,7 @@ def _heading(visit: Visit, view: View, found: TracePage) -> None:
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
             if view.is_narrowed and found.rows:
                 st.button("Clear filters", key="traces_clear", type="tertiary", on_click=_clear)
-            if found.rows:
+            if found.rows and not view.is_nearest:
                 trace_bulk.all_hits_menu(visit, view.filters, f"All {total:,}{'' if found.total_is_exact else '+'} hits")
             trace_recent.popover(visit)
             st.session_state["traces_sort"] = view.sort
@@ -128,7 +150,7 @@ def _sorted() -> None:
 
 def _clear() -> None:
     st.session_state.pop(_WAY, None)
-    st.query_params.clear()
+    st.query_params.from_dict({"period": trace_filters.DEFAULT_PERIOD})
 
 
 def _how_to_send(visit: Visit) -> None:

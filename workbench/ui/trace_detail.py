@@ -10,7 +10,17 @@ from workbench.core.actors import Permission
 from workbench.core.errors import NotFound
 from workbench.traces import queries
 from workbench.traces.models import Trace
-from workbench.ui import page, span_timeline, trace_acts, trace_filters, trace_masking, trace_raw, trace_replay, trace_view
+from workbench.ui import (
+    page,
+    span_timeline,
+    trace_acts,
+    trace_filters,
+    trace_masking,
+    trace_meaning,
+    trace_raw,
+    trace_replay,
+    trace_view,
+)
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
 from workbench.workflows.bulk_kinds import SEND
@@ -27,7 +37,9 @@ def show(visit: Visit, trace_id: str) -> None:
             page.failure(error)
             st.button("Back to the list", key="trace_back", on_click=_go, args=(view, None))
             return
-        near = queries.neighbours(session, visit.project.id, view.filters, trace, sort=view.sort)
+        near: tuple[str | None, str | None] = (None, None)
+        if not view.is_nearest:
+            near = queries.neighbours(session, visit.project.id, view.filters, trace, sort=view.sort)
         queues = queues_of_trace(session, visit.project.id, trace.trace_id)
         data = trace_view.data_of(session, trace, view, may_correct=visit.can(Permission.EDIT_KNOWLEDGE))
     _bar(visit, view, trace, near, queues)
@@ -42,6 +54,7 @@ def show(visit: Visit, trace_id: str) -> None:
         st.caption(
             "In annotation: " + ", ".join(page.escape_markdown(f"{queue.name} ({item.state})") for queue, item in queues)
         )
+    trace_meaning.similar(visit, trace, view)
     span_timeline.show(visit, trace.trace_id, trace.span_count)
     trace_raw.show(visit, trace.trace_id, trace.span_count)
     span_timeline.warm(visit, trace.trace_id, trace.span_count)
