@@ -31,6 +31,7 @@ from workbench.worker import run
 from workbench.worker.job_run import JobRun
 from workbench.worker.run import WORKER
 from workbench.workflows import bulk, bulk_run
+from workbench.workflows.bulk_work import get_act
 
 MANY = 40
 
@@ -79,7 +80,7 @@ def events(services: Services, kind: str) -> list[AuditOutbox]:
 
 def act_of(services: Services, act_id: str) -> TraceAct:
     with services.context.database.session() as session:
-        return bulk.get_act(session, act_id)
+        return get_act(session, act_id)
 
 
 def attempt(services: Services) -> JobRun:

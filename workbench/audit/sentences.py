@@ -61,6 +61,12 @@ PHRASES: dict[str, str] = {
     "releases.rolled_back": "rolled back to {subject}",
     "releases.signature_refused": "gave a wrong password when signing {subject}",
     "releases.withdrawn": "withdrew {subject}",
+    "traces.bulk_begun": "began {subject}",
+    "traces.bulk_ended": "ended {subject}",
+    "traces.bulk_undo_begun": "began to undo {subject}",
+    "traces.bulk_undone": "undid {subject}",
+    "traces.export_downloaded": "downloaded the file of {subject}",
+    "traces.exported": "exported traces to a file of their own",
     "traces.ingested": "delivered traces to {subject}",
     "traces.mapping_changed": "changed the mapping of trace attributes",
     "traces.remap_asked": "had stored traces read again",
@@ -79,6 +85,7 @@ KINDS: dict[str, str] = {
     "knowledge_version": "knowledge entry",
     "prompt_version": "prompt version",
     "queue": "queue",
+    "trace_act": "act on many traces",
 }
 """Kinds of subjects whose table name reads badly."""
 

@@ -9,8 +9,9 @@ from workbench.core.jobs import Job
 from workbench.traces.models import ActState, TraceAct
 from workbench.ui import guard, page
 from workbench.ui.guard import Visit
-from workbench.workflows.bulk import get_act, is_running, job_of, recent_acts
+from workbench.workflows.bulk import is_running, job_of, recent_acts
 from workbench.workflows.bulk_kinds import EXPORT, GOLDEN, KINDS, SEND, TAG, UNTAG
+from workbench.workflows.bulk_work import get_act
 
 _LAST = "trace_act_last"
 _DOING = {SEND: "Sending", TAG: "Tagging", UNTAG: "Taking a tag off", GOLDEN: "Making golden cases of", EXPORT: "Exporting"}

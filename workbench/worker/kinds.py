@@ -59,14 +59,14 @@ def demo_incumbent(run: JobRun) -> dict[str, Any]:
 
 def trace_act(run: JobRun) -> dict[str, Any]:
     """An act on many traces."""
-    from workbench.workflows.bulk import carry_out
+    from workbench.workflows.bulk_work import carry_out
 
     return _ended(carry_out(run.services.context, run.spec["act_id"], _port(run)))
 
 
 def trace_undo(run: JobRun) -> dict[str, Any]:
     """The undo of an act on many traces."""
-    from workbench.workflows.bulk import carry_out_undo
+    from workbench.workflows.bulk_work import carry_out_undo
 
     return _ended(carry_out_undo(run.services.context, run.spec["act_id"], _port(run)))
 

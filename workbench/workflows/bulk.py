@@ -16,25 +16,22 @@ from sqlmodel import Session, col, select
 
 from workbench.core.actors import Actor, Permission
 from workbench.core.canonical import hash_file
-from workbench.core.clock import now
-from workbench.core.errors import Conflict, InvalidInput, NotFound, WorkbenchError
+from workbench.core.errors import Conflict, InvalidInput, NotFound
 from workbench.core.ids import new_id
-from workbench.core.jobs import Job, LostLease, enqueue
-from workbench.core.unit_of_work import Context, Service, UnitOfWork
-from workbench.identity.service import actor_of_person, local_administrator
+from workbench.core.jobs import Job, enqueue
+from workbench.core.unit_of_work import Service, UnitOfWork
 from workbench.traces.exporting import Export, write_export
 from workbench.traces.hits import Hits, filter_for_ledger, hash_of
 from workbench.traces.models import ActState, TraceAct
-from workbench.workflows.bulk_kinds import EXPORT, KINDS
-from workbench.workflows.bulk_run import BulkRun, Halted, Kind, Port
+from workbench.workflows.bulk_kinds import EXPORT
+from workbench.workflows.bulk_run import Port
+from workbench.workflows.bulk_work import carry_out, carry_out_undo, get_act, job_folder, keep_ids, kind_of
 
 AT_ONCE = 300
 """An act on more traces than this is a job of the worker."""
 MOST = 1_000_000
 """Traces that one act may take."""
 ACT_JOB, UNDO_JOB = "trace_act", "trace_undo"
-
-_IDS = "ids.txt"
 
 
 @dataclass(frozen=True)
@@ -62,7 +59,7 @@ class BulkActs(Service):
         Raises:
             InvalidInput, NotFound: the act makes no sense as it is; NotAllowed.
         """
-        how = _kind(kind)
+        how = kind_of(kind)
         with self.context.database.session() as session:
             self.context.authorizer.require(actor, how.permission, project_id)
             checked = how.check(session, project_id, spec)
@@ -90,7 +87,7 @@ class BulkActs(Service):
             InvalidInput: no trace is hit, or too many, or the act makes no sense.
             NotAllowed, NotFound, Conflict: as of the act on one trace.
         """
-        how = _kind(kind)
+        how = kind_of(kind)
         with self.context.database.session() as session:
             self.context.authorizer.require(actor, how.permission, project_id)
             checked = how.check(session, project_id, spec)
@@ -113,7 +110,7 @@ class BulkActs(Service):
                 if not at_once:
                     job = enqueue(work, kind=ACT_JOB, title=title, spec={"act_id": act.id}, project_id=project_id)
                     act.job_id = job.id
-                    _keep_ids(_job_folder(self.context, job.id), ids)
+                    keep_ids(job_folder(self.context, job.id), ids)
                 act.event_id = work.record(
                     "traces.bulk_begun", subject=("trace_act", act.id), project_id=project_id, kind=kind,
                     filter=None if hits.chosen else filter_for_ledger(hits.filters, act.salt), up_to=hits.up_to or None,
@@ -123,7 +120,7 @@ class BulkActs(Service):
                 work.remember(act_id=act.id)
         if act.job_id is None and act.state == ActState.RUNNING:  # a repeated command finishes what a crash cut short
             with self._here(actor) as port:
-                _keep_ids(port.folder, ids)
+                keep_ids(port.folder, ids)
                 carry_out(self.context, act.id, port)
             act = self._read(act.id)
         return act
@@ -136,7 +133,7 @@ class BulkActs(Service):
             NotAllowed: it takes the permission of the act itself.
         """
         act = self._read(act_id)
-        how = _kind(act.kind)
+        how = kind_of(act.kind)
         with self.context.unit_of_work(actor) as work:
             work.require(how.permission, act.project_id)
             if work.once(command_id) is not None:
@@ -243,18 +240,6 @@ class BulkActs(Service):
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def get_act(session: Session, act_id: str, project_id: str | None = None) -> TraceAct:
-    """The act of this id.
-
-    Raises:
-        NotFound: there is none, or not in the project.
-    """
-    act = session.get(TraceAct, act_id)
-    if act is None or project_id not in (None, act.project_id):
-        raise NotFound(f"There is no act {act_id[:64]!r} in this project.")
-    return act
-
-
 def recent_acts(session: Session, project_id: str, *, limit: int = 10) -> list[tuple[TraceAct, Job | None]]:
     """The newest acts of a project, each with the job that carries it out, or undoes it, where there is one."""
     statement = select(TraceAct).where(TraceAct.project_id == project_id)
@@ -284,120 +269,3 @@ def job_of(session: Session, act: TraceAct) -> Job | None:
     """The job that carries the act out, or undoes it, where there is one."""
     job_id = act.undo_job_id if act.state in (ActState.UNDOING, ActState.UNDONE) else act.job_id
     return session.get(Job, job_id) if job_id else None
-
-
-def carry_out(context: Context, act_id: str, port: Port) -> dict[str, Any]:
-    """Do what is left of an act and end it.
-
-    Returns:
-        Counts; with "stopped" when it was asked to stop before the end.
-
-    Raises:
-        LostLease: another attempt has the job; WorkbenchError: it cannot go on, and has ended as failed.
-    """
-    with context.database.session() as session:
-        act = get_act(session, act_id)
-        if act.state != ActState.RUNNING:
-            return _counts(act)
-        ids = _kept_ids(port.folder, act)
-        run_from = act.done if ids is not None else 0  # what was done is safe to repeat, and the order may be another
-        if ids is None:
-            ids = Hits.from_json(act.hits).ids(session, act.project_id)
-    run = _run(context, act, ids, port, start=run_from)
-    how, state, error = _kind(act.kind), ActState.DONE, ""
-    try:
-        how.carry_out(run)
-    except Halted:
-        if not port.cancelled():
-            return {**_counts(act), "stopped": True}
-        state = ActState.STOPPED
-    except LostLease:
-        raise
-    except WorkbenchError as failure:
-        state, error = ActState.FAILED, str(failure)
-        _end(run, state, error)
-        raise
-    act = _end(run, state, error)
-    return {**_counts(act), "stopped": state == ActState.STOPPED}
-
-
-def carry_out_undo(context: Context, act_id: str, port: Port) -> dict[str, Any]:
-    """Do what is left of an undo and end it. See `carry_out`."""
-    with context.database.session() as session:
-        act = get_act(session, act_id)
-    if act.state != ActState.UNDOING:
-        return dict(act.undo)
-    run, how = _run(context, act, [], port), _kind(act.kind)
-    there, taken = int(act.undo["there"]), 0
-    while step := how.undo_some(run):
-        taken += step
-        port.report({"done": min(taken, there), "total": there, "unit": "traces", "message": ""})
-        if port.should_stop():
-            return {"taken": taken, "stopped": True}
-    with run.writing() as work:
-        act = work.get(TraceAct, act_id, lock=True)
-        found, stay, why = how.undoable(work.session, act)
-        left = found + stay
-        act.state, act.undone_at = ActState.UNDONE.value, now()
-        act.undo = {**act.undo, "taken": max(0, there - left), "stayed": left, "why": why}
-        work.add(act)
-        work.record(
-            "traces.bulk_undone", subject=("trace_act", act.id), project_id=act.project_id, kind=act.kind,
-            act_event=act.event_id, taken=act.undo["taken"], stayed=left,
-        )  # fmt: skip
-        return dict(act.undo)
-
-
-def _end(run: BulkRun, state: ActState, error: str) -> TraceAct:
-    with run.writing() as work:
-        act = work.get(TraceAct, run.act.id, lock=True)
-        _kind(act.kind).count(work.session, act)
-        act.state, act.error, act.ended_at = state.value, error, now()
-        work.add(act)
-        work.record(
-            "traces.bulk_ended", subject=("trace_act", act.id), project_id=act.project_id, kind=act.kind, state=state.value,
-            begun_event=act.event_id, count=act.total, done=act.done, changed=act.changed, skipped=act.skipped,
-            ids_hash=act.ids_hash, result={k: v for k, v in act.result.items() if k in ("artifact", "golden_set_id")},
-        )  # fmt: skip
-        return act
-
-
-def _counts(act: TraceAct) -> dict[str, Any]:
-    return {"total": act.total, "done": act.done, "changed": act.changed, "skipped": act.skipped}
-
-
-def _run(context: Context, act: TraceAct, ids: list[str], port: Port, *, start: int = 0) -> BulkRun:
-    actor = port.actor
-    if actor is None:
-        person_id = str(act.undo["by"]) if act.state == ActState.UNDOING else act.created_by
-        actor = local_administrator()
-        if person_id != actor.id:
-            with context.database.session() as session:
-                actor = actor_of_person(session, person_id)
-    return BulkRun(context, act, ids, port, actor, start)
-
-
-def _kind(name: str) -> Kind:
-    if name not in KINDS:
-        raise InvalidInput(f"There is no act {name!r}.", todo="Acts are " + ", ".join(KINDS) + ".")
-    return KINDS[name]
-
-
-def _job_folder(context: Context, job_id: str) -> Path:
-    """The folder that attempts at the job share; see `worker.job_run`."""
-    path = context.artifacts.root / "tmp" / f"job-{job_id}"
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-def _keep_ids(folder: Path, ids: list[str]) -> None:
-    (folder / _IDS).write_text("\n".join(ids), encoding="ascii")
-
-
-def _kept_ids(folder: Path, act: TraceAct) -> list[str] | None:
-    """The ids as they were at the click; None where the folder was lost, and the filter has to say it again."""
-    try:
-        ids = (folder / _IDS).read_text(encoding="ascii").split("\n")
-    except FileNotFoundError:
-        return None
-    return ids if hash_of(ids) == act.ids_hash else None

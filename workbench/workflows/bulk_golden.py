@@ -29,7 +29,7 @@ _AT_ONCE = 200
 _SPARE = 1000
 """Candidates beyond the room of the set, for those that turn out to be learned."""
 
-IN_SET, LEARNED, FULL = "in the set already", "a model may have learned the text", "the set is full"
+IN_SET, LEARNED, FULL = "in the set already, or asked twice", "a model may have learned the text", "the set is full"
 NO_QUESTION, NO_LABEL, NO_REFERENCE = "without a usable question", "without a label", "without correction or rewrite"
 GONE = "not there any more"
 
@@ -73,8 +73,14 @@ class AddToGolden:
     ) -> tuple[dict[str, int], str]:
         ids = hits.ids(session, project_id, limit=LOOKED_AT)
         _, skipped = plan(session, project_id, spec, ids)
-        note = f"What would be skipped was counted among the newest {len(ids):,}." if total > len(ids) else ""
-        return dict(skipped), note
+        if total <= len(ids):
+            return dict(skipped), ""
+        golden = queries.get_set(session, spec["golden_set_id"])
+        newest = queries.newest(session, project_id, golden.name) or golden
+        skipped[FULL] = 0
+        skipped[FULL] = max(0, total - sum(skipped.values()) - max(0, MAX_CASES - newest.size))
+        note = f"Only the newest {len(ids):,} were read for this; of the others more may be left."
+        return dict(skipped), f"{note} A set holds at most {MAX_CASES:,} cases."
 
     def carry_out(self, run: BulkRun) -> None:
         act, total = run.act, len(run.ids)
