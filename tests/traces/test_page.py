@@ -46,7 +46,7 @@ fields = st.sampled_from(list(HAS))
         machine_written=st.sampled_from([None, True, False]),
         cost_min=st.none() | st.floats(0, 1e6),
         latency_max=st.none() | st.floats(0, 1e9),
-        disagreement_min=st.none() | st.floats(0, 1),
+        uncertainty_min=st.none() | st.floats(0, 1),
         **{
             name: st.lists(st.sampled_from(list(HAS)) if name in ("has", "lacks") else words, max_size=3, unique=True).map(
                 tuple

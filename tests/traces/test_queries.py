@@ -6,8 +6,6 @@ from datetime import timedelta
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
-from sqlmodel import col
 
 from tests.traces.factories import START, request, span
 from workbench.bootstrap import Services
@@ -18,7 +16,6 @@ from workbench.identity.models import Project
 from workbench.traces import queries
 from workbench.traces.filters import HAS
 from workbench.traces.indexer import index_all
-from workbench.traces.models import Trace
 from workbench.traces.queries import TraceFilter
 from workbench.traces.search import fold
 
@@ -77,8 +74,6 @@ def test_pages_show_every_trace_once_in_order(filled: Services, project: Project
         ),
     )
     index_all(filled.context)
-    with filled.context.database.ingesting.begin() as connection:
-        connection.execute(update(Trace).values(disagreement=col(Trace.id) % 4 / 4))
     with filled.context.database.session() as session:
         while True:
             page = queries.list_traces(session, project.id, sort=sort, after=after, limit=size)
@@ -144,7 +139,6 @@ def test_every_column_filters(services: Services, project: Project, key: Actor) 
     assert hits(provider=("p",)) == [1]
     assert hits(prompt_version=("v1",), corpus_commit=("c1", "c2")) == [2]
     assert hits(uncertainty_min=0.5) == [3]
-    assert hits(disagreement_min=0) == []
     assert (hits(tag=("a", "b")), hits(tag_any=("a", "b")), hits(tag_none=("a",))) == ([0], [0, 1], [1, 2, 3])
     for name in HAS:
         assert sorted([*hits(has=(name,)), *hits(lacks=(name,))]) == [0, 1, 2, 3], name

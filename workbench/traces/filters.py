@@ -37,7 +37,6 @@ RANGES: dict[str, Range] = {
     "tokens": Range(case((_OUT.is_(None), _IN), (_IN.is_(None), _OUT), else_=_IN + _OUT)),
     "spans": Range(_TRACE.c.span_count),
     "uncertainty": Range(_TRACE.c.uncertainty),
-    "disagreement": Range(_TRACE.c.disagreement),
 }
 """Name → what is bounded by the fields `NAME_min` and `NAME_max`. A trace without the value is in no range."""
 
@@ -114,9 +113,6 @@ class TraceFilter:
     uncertainty_min: float | None = None
     """0 to 1; of the triage."""
     uncertainty_max: float | None = None
-    disagreement_min: float | None = None
-    """0 to 1; between annotators."""
-    disagreement_max: float | None = None
     has_feedback: bool | None = None
     has_correction: bool | None = None
     has_error: bool | None = None
@@ -209,4 +205,4 @@ def bounded(name: str, value: Any) -> float | None:
     return number if low <= number <= (min(high, 1e9) if RANGES[name].scale > 1 else high) else None
 
 
-_BOUNDS: Mapping[str, tuple[float, float]] = {"rating": (1, 5), "uncertainty": (0, 1), "disagreement": (0, 1)}
+_BOUNDS: Mapping[str, tuple[float, float]] = {"rating": (1, 5), "uncertainty": (0, 1)}

@@ -85,7 +85,6 @@ class Trace(SQLModel, table=True):
             "intent", "environment", "dialect", "rating", "feedback_count", "has_correction", "duration_ms", "cost_nanos",
             "trace_id", "session_id", "user_id", "provider", "operation", "prompt_version", "corpus_commit", "input_tokens",
             "output_tokens", "span_count", "error_count", "document_count", "tool_count", "machine_written", "uncertainty",
-            "disagreement",
         ),
         *(
             Index(f"ix_trace_{column}", "project_id", column, "started_at", "id")
@@ -126,8 +125,6 @@ class Trace(SQLModel, table=True):
     triage_label: str | None = None
     uncertainty: float | None = None
     """How unsure the triage was, from 0 to 1: what is left of its probability."""
-    disagreement: float | None = None
-    """How far annotators are apart, from 0 to 1; None below two answers. Written by the annotation, never by assembly."""
     rating: float | None = None
     """The end user's rating from 1 to 5: the last float feedback put on that scale; without one, thumbs up is 5, down 1."""
     feedback_count: int = 0

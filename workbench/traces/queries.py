@@ -34,7 +34,6 @@ SORTS: dict[str, tuple[Any, bool]] = {
     "slowest": (_TRACE.c.duration_ms, True),
     "costliest": (_TRACE.c.cost_nanos, True),
     "least certain": (_TRACE.c.uncertainty, True),
-    "most disputed": (_TRACE.c.disagreement, True),
 }
 """Name → column, and whether the highest come first. Traces without the value are left out."""
 
@@ -64,7 +63,6 @@ class TraceSummary:
     intent: str | None
     triage_label: str | None
     uncertainty: float | None
-    disagreement: float | None
     rating: float | None
     feedback_count: int
     has_correction: bool

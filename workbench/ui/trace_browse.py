@@ -37,7 +37,6 @@ _SORT_WORDS = {
     "slowest": "Slowest",
     "costliest": "Costliest",
     "least certain": "Least certain triage",
-    "most disputed": "Most disputed",
 }
 
 

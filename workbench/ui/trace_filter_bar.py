@@ -12,9 +12,9 @@ from workbench.traces.filters import HAS, TraceFilter
 from workbench.ui import page
 from workbench.ui.trace_filters import CHOICES, ENDS, FLAGS, NUMBERS, PERIODS, View, go, read, saved_id, signal, spelled
 
-FIRST_ROW = ("model", "release", "language", "status")
+FIRST_ROW = ("model", "release", "language")
 _TABS = {
-    "What it was": ("triage_label", "intent", "tool", "operation", "environment", "dialect"),
+    "What it was": ("status", "triage_label", "intent", "tool", "operation", "environment", "dialect"),
     "What answered": ("provider", "prompt_version", "corpus_commit"),
     "Tags and fields": ("tag", "tag_any", "tag_none", "has", "lacks"),
 }

@@ -30,7 +30,7 @@ CHOICES = {
 """Filter field and query parameter → its name on the page."""
 NUMBERS = {
     "cost": "Cost", "latency": "Latency (ms)", "tokens": "Tokens", "spans": "Spans",
-    "uncertainty": "Triage uncertainty (0 to 1)", "disagreement": "Annotators' disagreement (0 to 1)",
+    "uncertainty": "Triage uncertainty (0 to 1)",
 }  # fmt: skip
 """Ranges of the filter, but for the rating → name on the page."""
 FLAGS = {
