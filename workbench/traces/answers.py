@@ -174,7 +174,10 @@ def _marked(answer: LoggedAnswer) -> list[dict[str, Any]]:
     documents = []
     for document in answer.documents:
         names = [str(document[name]) for name in ("version", "id", "key") if document.get(name)]
-        spans = list(dict.fromkeys(next((cited[name] for name in names if name in cited), [])))
+        spans: list[Any] = []
+        for stretch in next((cited[name] for name in names if name in cited), []):
+            if stretch not in spans:  # it may be a list, which no set takes
+                spans.append(stretch)
         given = document.get("cited", False)
         documents.append({**document, "cited": given if not spans else spans[0] if len(spans) == 1 else spans})
     return documents
