@@ -42,12 +42,18 @@ def show(visit: Visit) -> None:
         days = coverage.spans_by_day(session, visit.project.id, days=_DAYS)
         senders = coverage.senders(session, visit.project.id)
         unmapped = coverage.unmapped_attributes(session, visit.project.id)
-    if not senders:
+        older = not senders and bool(queries.list_traces(session, visit.project.id, limit=1).rows)
+    if older:
+        page.empty(
+            "Nothing is counted yet.", "Stored traces were read before there were counts; read again, they fill this page."
+        )
+    elif not senders:
         page.empty("Nothing has come in yet.", "Send a first trace, or import a file; then this page says who sends what.")
     else:
         _days(days)
         _senders(senders)
-    _unmapped(visit, unmapped, bool(senders))
+        _unmapped(visit, unmapped)
+    _reading_again(visit)
     _rejected(visit)
 
 
@@ -91,11 +97,10 @@ def _senders(senders: list[coverage.Sender]) -> None:
     st.dataframe(rows, hide_index=True, key="coverage_senders")
 
 
-def _unmapped(visit: Visit, unmapped: list[UnmappedAttribute], anything: bool) -> None:
+def _unmapped(visit: Visit, unmapped: list[UnmappedAttribute]) -> None:
     st.subheader("Attributes that nothing reads", anchor=False)
     if not unmapped:
-        if anything:
-            page.empty("Every attribute is read.", "What a new sender brings that no convention knows will be listed here.")
+        page.empty("Every attribute is read.", "What a new sender brings that no convention knows will be listed here.")
         return
     st.caption("They are kept with their spans. Numbers in names are folded to N. Only names are counted here, never values.")
     rows = [
@@ -126,8 +131,6 @@ def _unmapped(visit: Visit, unmapped: list[UnmappedAttribute], anything: bool) -
 def _own_mapping(visit: Visit, names: list[str]) -> None:
     with visit.read() as session:
         found = own_mapping.current(session, visit.project.id)
-        running = remapping.state(session, visit.project.id)
-        stale = remapping.is_stale(session, visit.project.id)
     columns = {column: list(mapped) for column, mapped in found.columns.items()} if found else {}
     st.subheader("This project's own mapping", anchor=False)
     st.caption(
@@ -153,6 +156,14 @@ def _own_mapping(visit: Visit, names: list[str]) -> None:
         )
         if right.button("Map", key="coverage_map", disabled=not name) and name:
             _change(visit, {**columns, column: [*columns.get(column, []), own_mapping.attribute_pattern(name)]})
+
+
+def _reading_again(visit: Visit) -> None:
+    """Whether stored traces were read with today's mapping, and the way to have them read again."""
+    may = visit.can(Permission.MAP_TRACES)
+    with visit.read() as session:
+        running = remapping.state(session, visit.project.id)
+        stale = remapping.is_stale(session, visit.project.id)
     if running is not None and running.is_running:
         _progress(visit)
     elif stale and may:

@@ -35,19 +35,19 @@ def bar(view: View, facets: Facets) -> None:
             on_change=_changed,
             placeholder="words in question or answer",
             icon=":material/search:",
-            width=195,
+            width=165,
         )
         st.selectbox(
-            "Search by", ["words", "meaning"], key="traces_by", on_change=_changed, width=100,
+            "Search by", ["words", "meaning"], key="traces_by", on_change=_changed, width=94,
             help="Words: the text occurs in question, answer or tool name. Meaning: questions that ask something alike.",
         )  # fmt: skip
         st.selectbox(
-            "Period", list(PERIODS), format_func=PERIODS.__getitem__, key="traces_period", on_change=_changed, width=130
+            "Period", list(PERIODS), format_func=PERIODS.__getitem__, key="traces_period", on_change=_changed, width=118
         )
         ratings = [*_RATINGS, *({_rated(view.filters)} - set(_RATINGS))]
-        st.selectbox("Rating", ratings, format_func=_rating_words, key="traces_rating", on_change=_changed, width=112)
+        st.selectbox("Rating", ratings, format_func=_rating_words, key="traces_rating", on_change=_changed, width=104)
         for name in FIRST_ROW:
-            _choice(name, view, facets, width=106)
+            _choice(name, view, facets, width=98)
         with st.popover(f"More ({len(chips)})" if chips else "More", key="traces_more"):
             _more(view, facets)
     if view.period == "dates":
