@@ -17,6 +17,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Protocol
 
+import httpx
 import psutil
 from sqlalchemy import func
 from sqlmodel import col, select
@@ -74,7 +75,7 @@ class Ours:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """`workbench up` with a project and a key."""
+        """`workbench up` with a project and a key, once the machine has nothing else to do."""
         self.services: Services = bootstrap(settings=self.settings)
         with running(self.settings):
             admin = local_administrator()
@@ -87,7 +88,15 @@ class Ours:
             ).id  # fmt: skip
             key = self.services.identity.create_key(admin, project_id=self.project, name="bench", scopes=["ingest"])[1]
             self.headers = {"Authorization": f"Bearer {key}"}
+            _until(self._is_settled, 600)
             yield
+
+    def _is_settled(self) -> bool:
+        """Whether the base model is converted, which takes a core for two minutes after a first start."""
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/v1/health", timeout=10).json()["runtime"] == "ok"
+        except (httpx.HTTPError, ValueError):
+            return False
 
     def count(self) -> int:
         with self.services.context.database.session() as session:
