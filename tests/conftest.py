@@ -13,13 +13,15 @@ from workbench.core.settings import Settings
 from workbench.identity.models import Project
 from workbench.identity.service import local_administrator
 
+MAIN = sys.modules["__main__"]
+
 
 @pytest.fixture(autouse=True)
 def main_module() -> Iterator[None]:
     """Streamlit leaves the page it ran as `__main__`, and processes that multiprocessing starts run that again."""
-    main = sys.modules["__main__"]
+    sys.modules["__main__"] = MAIN
     yield
-    sys.modules["__main__"] = main
+    sys.modules["__main__"] = MAIN
 
 
 @pytest.fixture
