@@ -143,7 +143,7 @@ def prepare(context: Context) -> None:
     if context.extras.get(_READY):
         return
     with context.database.session() as session:
-        empty = session.execute(select(_FACET.c.value).limit(1)).first() is None
+        empty = not are_kept(session.connection())
         traces = session.execute(select(_TRACE.c.id).limit(1)).first() is not None
     if empty and traces:
         rebuild(context)
@@ -177,6 +177,11 @@ def rebuild(context: Context) -> None:
         joined = tool.join(_TRACE, (_TRACE.c.project_id == tool.c.project_id) & (_TRACE.c.trace_id == tool.c.trace_id))
         grouped = select(tool.c.project_id, day, literal("tool"), tool.c.tool, func.count()).select_from(joined)
         connection.execute(_FACET.insert().from_select(columns, grouped.group_by(tool.c.project_id, day, tool.c.tool)))
+
+
+def are_kept(connection: Connection) -> bool:
+    """Whether there are counts to keep in step; without any, `prepare` counts all traces as they are then."""
+    return connection.execute(select(_FACET.c.value).limit(1)).first() is not None
 
 
 def one_at_a_time(connection: Connection) -> None:

@@ -14,6 +14,7 @@ from sqlalchemy import bindparam, delete, select, update
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput
 from workbench.core.unit_of_work import Context, UnitOfWork
+from workbench.traces import facets
 from workbench.traces.models import Trace, TracePending, TraceTag, TraceTagTaken
 from workbench.traces.store import insert, table
 
@@ -69,7 +70,7 @@ def take(work: UnitOfWork, context: Context, project_id: str, trace_ids: Sequenc
                 {"act_id": act_id, "trace_id": row[0], "added_by": row[1], "at": row[2], "tag_act_id": row[3]} for row in ours
             ]
             work.session.connection().execute(insert(context, TraceTagTaken).on_conflict_do_nothing(), taken)
-            _remove(work, project_id, word, {row.trace_id: known[row.trace_id] for row in ours})
+            _remove(work, context, project_id, word, {row.trace_id: known[row.trace_id] for row in ours})
         found.changed += len(ours)
     return found
 
@@ -80,7 +81,7 @@ def take_back(work: UnitOfWork, context: Context, project_id: str, word: str, *,
     trace_ids = list(work.session.connection().execute(mine).scalars())
     for part in _parts(trace_ids):
         tags = _locked(work, context, project_id, part)
-        _remove(work, project_id, word, {one: tags.get(one) for one in part})
+        _remove(work, context, project_id, word, {one: tags.get(one) for one in part})
     return len(trace_ids)
 
 
@@ -110,30 +111,36 @@ def _put(work: UnitOfWork, context: Context, project_id: str, rows: Sequence[dic
         if new:
             stored = [{"project_id": project_id, "tag": word, **part[one]} for one in new]
             found.changed += connection.execute(insert(context, TraceTag).on_conflict_do_nothing(), stored).rowcount
-            _show(work, project_id, {one: sorted({*known[one], word}) for one in new})
+            _show(work, context, project_id, {one: sorted({*known[one], word}) for one in new})
     return found
 
 
-def _remove(work: UnitOfWork, project_id: str, word: str, tags: dict[str, list[str] | None]) -> None:
+def _remove(work: UnitOfWork, context: Context, project_id: str, word: str, tags: dict[str, list[str] | None]) -> None:
     mine = (_TAG.project_id == project_id, _TAG.tag == word, _TAG.trace_id.in_(list(tags)))
     work.session.connection().execute(delete(table(TraceTag)).where(*mine))
-    _show(work, project_id, {one: [tag for tag in had if tag != word] for one, had in tags.items() if had is not None})
+    _show(work, context, project_id, {one: [tag for tag in had if tag != word] for one, had in tags.items() if had is not None})
 
 
 def _locked(work: UnitOfWork, context: Context, project_id: str, trace_ids: Sequence[str]) -> dict[str, list[str]]:
     """Trace id → its tags, for those that exist."""
+    facets.one_at_a_time(work.session.connection())  # before any row, as assembly does
     statement = select(_TRACE.trace_id, _TRACE.tags).where(_TRACE.project_id == project_id, _TRACE.trace_id.in_(trace_ids))
     if context.database.dialect == "postgresql":
         statement = statement.order_by(_TRACE.id).with_for_update()
     return {row[0]: list(row[1]) for row in work.session.connection().execute(statement)}
 
 
-def _show(work: UnitOfWork, project_id: str, tags: dict[str, list[str]]) -> None:
+def _show(work: UnitOfWork, context: Context, project_id: str, tags: dict[str, list[str]]) -> None:
     if not tags:
         return
     connection = work.session.connection()
+    keys = [(project_id, trace_id) for trace_id in tags]
+    counted = facets.are_kept(connection)
+    before = facets.counts_of(connection, keys) if counted else None
     row = update(table(Trace)).where(_TRACE.project_id == project_id, _TRACE.trace_id == bindparam("of_trace"))
     connection.execute(row.values(tags=bindparam("shown")), [{"of_trace": one, "shown": shown} for one, shown in tags.items()])
+    if before is not None:
+        facets.move(connection, context, before, facets.counts_of(connection, keys))
     waiting = (_PENDING.project_id == project_id, _PENDING.trace_id.in_(list(tags)))
     connection.execute(update(table(TracePending)).where(*waiting).values(touched=_PENDING.touched + 1))
 
