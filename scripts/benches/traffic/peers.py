@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import venv
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ ENVIRONMENTS = REPOSITORY / "data" / "home" / "bench-peers"
 """Kept between runs: installing takes minutes."""
 
 
-class Peer:
+class Peer(ABC):
     """A server that takes OTLP spans and lists, filters and searches them."""
 
     name = ""
@@ -60,9 +61,9 @@ class Peer:
         )  # fmt: skip
         done.write_text(" ".join(self.packages))
 
+    @abstractmethod
     def command(self) -> tuple[list[str], dict[str, str]]:
         """What to start, and its environment variables."""
-        raise NotImplementedError
 
     def start(self) -> None:
         """Start it and wait until it answers."""
@@ -94,22 +95,23 @@ class Peer:
                 os.killpg(self.process.pid, signal.SIGKILL)
                 self.process.wait()
 
+    @abstractmethod
     def count(self) -> int:
         """Traces that a reader can find."""
-        raise NotImplementedError
 
+    @abstractmethod
     def newest(self) -> int:
         """Fetch the newest 50; returns how many came."""
-        raise NotImplementedError
 
+    @abstractmethod
     def failed(self) -> int:
         """Fetch the newest 50 that failed."""
-        raise NotImplementedError
 
+    @abstractmethod
     def search(self, word: str) -> int:
         """Fetch up to 50 with this text in them."""
-        raise NotImplementedError
 
+    @abstractmethod
     def prepare_search(self) -> None:
         """What makes its search fair, before it is measured."""
 
@@ -164,6 +166,9 @@ class Phoenix(Peer):
 
     def search(self, word: str) -> int:
         return self._spans(f"'{word}' in input.value")
+
+    def prepare_search(self) -> None:
+        """Its documents ask for nothing."""
 
 
 class Mlflow(Peer):

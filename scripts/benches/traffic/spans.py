@@ -1,8 +1,7 @@
 """Spans for benchmarks: OTLP bodies encoded once and sent again and again with fresh ids and times.
 
 A trace has five spans: a chain, a retrieval, a model call, a tool call and a guardrail. A span is about 2.6 KB, as an assistant
-with retrieved passages sends them. Words are drawn from a fixed vocabulary, and rare marks are put into known traces, so that
-what a search must find is known beforehand.
+with retrieved passages sends them. Words are drawn from a fixed vocabulary.
 """
 
 import json
@@ -65,18 +64,14 @@ def vocabulary(size: int = 6000) -> list[str]:
     return [word for word in made if word not in _SAYS_SECRET]
 
 
-def templates(count: int, *, traces: int = 20, seed: int = 1, mark: str = "") -> list[Template]:
-    """Encoded requests of `traces` traces each.
-
-    Args:
-        mark: a word put into the question of the first trace of the first template only.
-    """
+def templates(count: int, *, traces: int = 20, seed: int = 1) -> list[Template]:
+    """Encoded requests of `traces` traces each."""
     chance, words = random.Random(seed), vocabulary()
     weights = list(accumulate(1 / (rank + 12) for rank in range(len(words))))
-    return [_template(chance, words, weights, traces, mark if number == 0 else "") for number in range(count)]
+    return [_template(chance, words, weights, traces) for _ in range(count)]
 
 
-def _template(chance: random.Random, words: list[str], weights: list[float], traces: int, mark: str) -> Template:
+def _template(chance: random.Random, words: list[str], weights: list[float], traces: int) -> Template:
     request = ExportTraceServiceRequest()
     resource_spans = request.resource_spans.add()
     for key, value in (
@@ -103,8 +98,6 @@ def _template(chance: random.Random, words: list[str], weights: list[float], tra
         if chance.random() < _PERSONAL:
             phone, mail = f"+34 6{chance.randrange(10**8):08}", f"u{chance.randrange(10**6)}@mail.example"
             question += f" my PIN fails, call {phone} or write to {mail}"
-        if mark and number == 0:
-            question = f"{mark} {question}"
         start = chance.randrange(0, 2_000_000_000)
         for place, (name, attributes) in enumerate(_trace(chance, text, question, answer)):
             span = scope_spans.spans.add(
