@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from queue import Empty
 from typing import Any
 
-from scripts.benches.traffic.spans import SPANS_A_TRACE, templates
+from scripts.benches.traffic.spans import SPANS_A_TRACE, Template, templates
 
 
 @dataclass
@@ -44,8 +44,12 @@ def send(
     found: Any = context.Queue()
     each = None if rate is None else rate / senders
     limit = None if spans is None else spans // senders
+    ready = context.Barrier(senders)
+    made = templates(24, traces=traces, seed=100)  # here and once: making them takes longer than sending them
     going = [
-        context.Process(target=_sender, args=(port, path, dict(headers), seconds, traces, each, limit, number, found))
+        context.Process(
+            target=_sender, args=(port, path, dict(headers), made[number::senders], traces, seconds, each, limit, ready, found)
+        )
         for number in range(senders)
     ]
     for process in going:
@@ -69,14 +73,14 @@ def send(
 
 
 def _sender(
-    port: int, path: str, headers: dict[str, str], seconds: float, traces: int, rate: float | None, limit: int | None,
-    number: int, found: Any,
+    port: int, path: str, headers: dict[str, str], made: list[Template], traces: int, seconds: float, rate: float | None,
+    limit: int | None, ready: Any, found: Any,
 ) -> None:  # fmt: skip
-    made = templates(24, traces=traces, seed=100 + number)
     size = traces * SPANS_A_TRACE
     headers = {"Content-Type": "application/x-protobuf", **headers}
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
     sent = Sent()
+    ready.wait(120)
     begun = time.monotonic()
     turn = 0
     while time.monotonic() - begun < seconds and (limit is None or sent.spans < limit):

@@ -10,6 +10,7 @@ import random
 import struct
 import time
 from dataclasses import dataclass
+from functools import cache
 from itertools import accumulate
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
@@ -64,6 +65,7 @@ def vocabulary(size: int = 6000) -> list[str]:
     return [word for word in made if word not in _SAYS_SECRET]
 
 
+@cache
 def templates(count: int, *, traces: int = 20, seed: int = 1) -> list[Template]:
     """Encoded requests of `traces` traces each."""
     chance, words = random.Random(seed), vocabulary()
