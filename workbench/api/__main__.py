@@ -1,6 +1,5 @@
 """`python -m workbench.api`: serve the api until told to stop."""
 
-import gc
 import logging
 
 import uvicorn
@@ -14,10 +13,7 @@ def main() -> None:
     services = bootstrap()
     settings = services.context.settings
     logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    app = create_app(services, own_indexer=True)
-    # Spans are many short-lived objects; what the imports made need not be walked through to find them.
-    gc.freeze()
-    gc.set_threshold(20_000, 20, 20)
+    app = create_app(services, own_processes=True)
     uvicorn.run(
         app,
         host=settings.host,

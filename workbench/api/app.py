@@ -1,5 +1,6 @@
 """The api process as one FastAPI app."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,6 +11,7 @@ from workbench import __version__
 from workbench.api import feedback, gateway, health, langfuse, triage
 from workbench.api.background import Background
 from workbench.api.errors import add_handlers
+from workbench.api.intake import InProcess, InThreads
 from workbench.api.middleware import BodyLimit, RequestId
 from workbench.api.otlp import Receiver
 from workbench.bootstrap import Services
@@ -18,19 +20,28 @@ _THREADS = 64
 """For whatever blocks: database reads, calls to the runtime. OTLP has a pool of its own."""
 
 
-def create_app(services: Services, *, own_indexer: bool = False) -> FastAPI:
-    """The app over these services. Its lifespan runs the indexer and the heartbeat.
+def create_app(services: Services, *, own_processes: bool = False) -> FastAPI:
+    """The app over these services. Its lifespan runs the intake of spans, the indexer and the heartbeat.
 
     Args:
-        own_indexer: run the indexer in a process of its own, so that indexing never holds up an acknowledgement.
+        own_processes: take spans in and index them in processes of their own, so that neither holds up an answer.
     """
-    background = Background(services, own_process=own_indexer)
+    background = Background(services, own_process=own_processes)
+    intake = InProcess(services) if own_processes else InThreads(services)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
         with background:
-            yield
+            if isinstance(intake, InThreads):
+                yield
+                return
+            keeping = asyncio.create_task(intake.run())
+            try:
+                yield
+            finally:
+                await intake.stop()
+                await keeping
 
     app = FastAPI(
         title="Learning Workbench",
@@ -43,7 +54,7 @@ def create_app(services: Services, *, own_indexer: bool = False) -> FastAPI:
     app.state.services = services
     app.state.health = health.HealthCheck()
     add_handlers(app)
-    receiver = Receiver(background.wake)
+    receiver = Receiver(intake, background.wake)
     app.include_router(receiver.router())
     app.include_router(feedback.router)
     app.include_router(langfuse.router)

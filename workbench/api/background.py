@@ -4,12 +4,12 @@ import contextlib
 import logging
 import os
 import subprocess
-import sys
 import threading
 from types import TracebackType
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from workbench.api import children
 from workbench.api.indexing import index_on
 from workbench.bootstrap import Services
 from workbench.core.clock import now
@@ -18,7 +18,6 @@ from workbench.core.jobs import beat
 log = logging.getLogger(__name__)
 
 _BEAT_SECONDS = 3.0
-_STOP_SECONDS = 5
 
 
 class Background:
@@ -47,7 +46,7 @@ class Background:
         self._stopping.set()
         self._work.set()
         for thread in self._threads:
-            thread.join(timeout=_STOP_SECONDS)
+            thread.join(timeout=children.STOP_SECONDS)
         if self._indexer is not None:
             self._indexer.stop()
 
@@ -82,8 +81,7 @@ class _IndexerProcess:
     """`workbench.api.indexing` as a child that ends with us."""
 
     def __init__(self, services: Services) -> None:
-        settings = services.context.settings
-        self._environment = {**os.environ, "WORKBENCH_HOME": str(settings.home), "WORKBENCH_PORT": str(settings.port)}
+        self._settings = services.context.settings
         self._process: subprocess.Popen[bytes] | None = None
         self._restarts = 0
 
@@ -95,9 +93,7 @@ class _IndexerProcess:
         if process is not None:
             self._restarts += 1
             log.error("the indexer ended with code %s and is started again", process.returncode)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "workbench.api.indexing"], stdin=subprocess.PIPE, env=self._environment
-        )
+        self._process = children.start("workbench.api.indexing", self._settings, stdin=subprocess.PIPE)
         assert self._process.stdin is not None
         os.set_blocking(self._process.stdin.fileno(), False)
         return f"The indexer of traces was started again, {self._restarts} times so far." if self._restarts else ""
@@ -116,8 +112,4 @@ class _IndexerProcess:
             return
         if process.stdin is not None:
             process.stdin.close()
-        try:
-            process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
+        children.end(process)

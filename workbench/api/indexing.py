@@ -11,12 +11,14 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
 from workbench.bootstrap import Services, bootstrap
 from workbench.traces.indexer import index_pending
+from workbench.traces.store import let_senders_go_first
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +26,7 @@ IDLE_SECONDS = 1.0
 """How often to look for traces that another process stored, such as an import."""
 _AT_ONCE = 100
 _TROUBLE_SECONDS = 2.0
+_TIDY_SECONDS = 2.0
 _NICENESS = 5
 
 
@@ -33,10 +36,11 @@ def index_on(services: Services, stopping: threading.Event, wait: Callable[[floa
     Args:
         wait: sleeps for so many seconds, or less when there is something new.
     """
+    tidied = time.monotonic()
     while not stopping.is_set():
         try:
             while index_pending(services.context, _AT_ONCE) and not stopping.is_set():
-                pass
+                tidied = _tidy(services, tidied)
             wait(IDLE_SECONDS)
         except SQLAlchemyError as error:
             log.warning("traces not indexed yet: %s", error)
@@ -44,6 +48,15 @@ def index_on(services: Services, stopping: threading.Event, wait: Callable[[floa
         except Exception:  # one bad trace must not end it; the log names it
             log.exception("traces not indexed")
             stopping.wait(_TROUBLE_SECONDS)
+
+
+def _tidy(services: Services, last: float) -> float:
+    """Copy the write-ahead log into the traces' file now and then, so that no sender's commit has to."""
+    if time.monotonic() - last < _TIDY_SECONDS:
+        return last
+    let_senders_go_first(services.context)
+    services.context.database.checkpoint_traces()
+    return time.monotonic()
 
 
 def main() -> None:

@@ -5,31 +5,25 @@ Source: OpenTelemetry protocol specification, OTLP/HTTP. The answer has the requ
 """
 
 import json
-import logging
 from collections.abc import Callable
 from typing import Any
 
-from anyio import CapacityLimiter, to_thread
+from anyio import CapacityLimiter
 from fastapi import APIRouter
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceResponse
 from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceResponse
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
-from sqlalchemy.exc import SQLAlchemyError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from workbench.api.auth import actor_of, project_of, services_of
-from workbench.api.bodies import read_limited, unpack
+from workbench.api.bodies import read_limited
 from workbench.api.errors import headers_for
+from workbench.api.intake import MAX_BODY, Intake, Packet, receipt_of
 from workbench.core.actors import Permission
-from workbench.core.errors import InvalidInput, Unavailable, WorkbenchError
-
-log = logging.getLogger(__name__)
+from workbench.core.errors import WorkbenchError
 
 PROTOBUF, JSON = "application/x-protobuf", "application/json"
-MAX_BODY = 64 << 20
-"""Bytes, after unpacking too."""
-
 _THREADS = 6
 _MAX_WAITING = 96
 _MAX_BYTES = 256 << 20
@@ -54,10 +48,12 @@ class _Busy(WorkbenchError):
 class Receiver:
     """The OTLP routes of one app and what is waiting in them."""
 
-    def __init__(self, wake: Callable[[], None]) -> None:
+    def __init__(self, intake: Intake, wake: Callable[[], None]) -> None:
         """Args:
+        intake: stores them.
         wake: called after spans were stored, so that they are made readable at once.
         """
+        self._intake = intake
         self._wake = wake
         self._limiter = CapacityLimiter(_THREADS)
         self._waiting = 0
@@ -84,19 +80,18 @@ class Receiver:
             self._bytes += len(body)
             try:
                 encoding = request.headers.get("content-encoding", "")
-                report = await to_thread.run_sync(
-                    lambda: services.traces.ingest_otlp(actor, project_id, unpack(body, encoding, MAX_BODY), kind),
-                    limiter=self._limiter,
-                )
+                receipt = await self._intake.take(Packet(actor, project_id, body, encoding, kind))
             finally:
                 self._bytes -= len(body)
-            if report.new:
+            if receipt.status != 200:
+                return _failure(receipt.status, receipt.message, kind)
+            if receipt.new:
                 self._wake()
             answer = ExportTraceServiceResponse()
-            if report.rejected:
-                answer.partial_success.rejected_spans = len(report.rejected)
-                answer.partial_success.error_message = report.message
-            return _success(answer, kind, "rejectedSpans", len(report.rejected), report.message)
+            if receipt.rejected:
+                answer.partial_success.rejected_spans = receipt.rejected
+                answer.partial_success.error_message = receipt.message
+            return _success(answer, kind, "rejectedSpans", receipt.rejected, receipt.message)
 
         return await self._answer(request, take)
 
@@ -132,16 +127,9 @@ class Receiver:
                 raise _UnsupportedType(f"The content type {given[:60]!r} is not OTLP's.", todo=f"Use {PROTOBUF} or {JSON}.")
             response: Response = await act(kind)
             return response
-        except WorkbenchError as error:
-            # OTLP has one status for bad data
-            status = 400 if isinstance(error, InvalidInput) else error.status
-            return _failure(status, str(error), kind)
-        except (SQLAlchemyError, OSError) as error:
-            log.error("spans not stored: %s", error)
-            return _failure(Unavailable.status, "The spans could not be stored. Send them again.", kind)
-        except Exception:
-            log.exception("unexpected error while taking spans")
-            return _failure(500, "Something went wrong in the workbench.", kind)
+        except Exception as error:
+            receipt = receipt_of(error)
+            return _failure(receipt.status, receipt.message, kind)
         finally:
             self._waiting -= 1
 

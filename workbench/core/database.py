@@ -1,14 +1,16 @@
 """The operational database and the traces beside it, embedded or for a team.
 
-Embedded, there are two SQLite files in WAL mode, so that ingest and annotation never wait for each other. Three engines
+Embedded, there are two SQLite files in WAL mode, so that ingest and annotation never wait for each other. Four engines
 open them:
 
 - `reading`: both files, deferred begin, query-only; what pages use.
 - `writing`: `workbench.sqlite` read-write with the traces attached read-only; every begin is IMMEDIATE.
 - `ingesting`: `traces.sqlite` read-write (schema `traces`) with the operational file attached read-only.
+- `deriving`: the same for what can be made again from what `ingesting` wrote: a commit does not wait for the disk, and a
+  power cut loses the latest such commits whole, what says that they are still to be made among them.
 
 `BEGIN IMMEDIATE` takes the write lock of every attached file that is writable; attaching the other one read-only is
-what keeps the two writers independent. With PostgreSQL the three are one engine and `traces` is a schema.
+what keeps the two writers independent. With PostgreSQL the four are one engine and `traces` is a schema.
 """
 
 import json
@@ -36,6 +38,8 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 """Column type for row numbers; SQLite numbers rows by itself only in an INTEGER primary key."""
 
 _BUSY_MILLISECONDS = 15_000
+_CHECKPOINT_PAGES = 32_000
+"""When a commit copies the write-ahead log into the file itself, which takes long; before that the indexer does it."""
 
 
 class Database:
@@ -52,6 +56,7 @@ class Database:
             self.reading = self._sqlite(self.operations_file, "main", attach=self.traces_file, mode="read")
             self.writing = self._sqlite(self.operations_file, "main", attach=self.traces_file, mode="write")
             self.ingesting = self._sqlite(self.traces_file, TRACES, attach=self.operations_file, mode="write")
+            self.deriving = self._sqlite(self.traces_file, TRACES, attach=self.operations_file, mode="write", durable=False)
         else:
             engine = create_engine(
                 settings.database_url,
@@ -60,7 +65,7 @@ class Database:
                 pool_pre_ping=True,
                 json_serializer=_dumps,
             )
-            self.writing = self.ingesting = engine
+            self.writing = self.ingesting = self.deriving = engine
             # As with SQLite: what is read in one session is of one moment, and nothing is written by the way.
             self.reading = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
 
@@ -68,7 +73,7 @@ class Database:
     def dialect(self) -> str:
         return self.reading.dialect.name
 
-    def _sqlite(self, own: Path, schema: str, *, attach: Path, mode: str) -> Engine:
+    def _sqlite(self, own: Path, schema: str, *, attach: Path, mode: str, durable: bool = True) -> Engine:
         def connect() -> sqlite3.Connection:
             if schema == "main":
                 connection = sqlite3.connect(
@@ -86,7 +91,8 @@ class Database:
             connection.execute("PRAGMA foreign_keys=ON")
             connection.execute("PRAGMA temp_store=MEMORY")
             # An acknowledged trace or decision must survive a power cut.
-            connection.execute(f"PRAGMA {schema}.synchronous=FULL")
+            connection.execute(f"PRAGMA {schema}.synchronous={'FULL' if durable else 'NORMAL'}")
+            connection.execute(f"PRAGMA {schema}.wal_autocheckpoint={_CHECKPOINT_PAGES}")
             if mode == "read":
                 connection.execute("PRAGMA query_only=ON")
             return connection
@@ -132,8 +138,14 @@ class Database:
         with Session(self.reading, expire_on_commit=False) as session:
             yield session
 
+    def checkpoint_traces(self) -> None:
+        """Copy what readers no longer need of the traces' write-ahead log into their file. It holds up nobody (SQLite)."""
+        if self.dialect == "sqlite":
+            with self.deriving.connect() as connection:
+                connection.connection.driver_connection.execute(f"PRAGMA {TRACES}.wal_checkpoint(PASSIVE)")  # type: ignore[union-attr]
+
     def dispose(self) -> None:
-        for engine in {self.reading, self.writing, self.ingesting}:
+        for engine in {self.reading, self.writing, self.ingesting, self.deriving}:
             engine.dispose()
 
 

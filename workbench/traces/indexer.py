@@ -3,7 +3,7 @@
 import logging
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, update
@@ -18,12 +18,12 @@ from workbench.traces.assemble import StoredSpan, assemble, sent_tags, tools_of,
 from workbench.traces.masking_store import counts_of
 from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag, TraceTool
 from workbench.traces.own_mapping import OwnMapping, own_mappings
-from workbench.traces.store import insert, table, touch, writing
+from workbench.traces.store import insert, let_senders_go_first, table, touch, writing
 
 _LOG = logging.getLogger(__name__)
 
 _AT_ONCE = 25
-"""Texts indexed under one hold of the write lock, for which ingest waits."""
+"""Traces or texts stored under one hold of the write lock, for which ingest waits."""
 
 Key = tuple[str, str]
 """Project id and trace id."""
@@ -35,6 +35,7 @@ def index_pending(context: Context, limit: int = 200) -> int:
     Returns:
         How many traces were looked at; 0 when nothing is left to do.
     """
+    let_senders_go_first(context)
     assembled = assemble_pending(context, limit)
     if not assembled:
         assembled = remapping.go_on(context, limit)
@@ -64,28 +65,52 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         feedback, tags = _feedback(session, wanted), _tags(session, wanted)
         own = own_mappings(session, {project_id for project_id, _ in wanted})
         masked = _masked(session, wanted)
+    for start in range(0, len(pending), _AT_ONCE):
+        let_senders_go_first(context)
+        part = pending[start : start + _AT_ONCE]
+        _settle(
+            context, part, {key: _Stored(spans[key], feedback[key], tags[key], masked[key]) for key in map(_key, part)}, own
+        )
+    return len(pending)
+
+
+@dataclass(slots=True)
+class _Stored:
+    """What is stored of one trace."""
+
+    spans: list[StoredSpan]
+    feedback: list[Feedback]
+    tags: list[str]
+    masked: dict[str, int]
+
+
+def _key(row: TracePending) -> Key:
+    return row.project_id, row.trace_id
+
+
+def _settle(context: Context, pending: Sequence[TracePending], stored: dict[Key, _Stored], own: dict[str, OwnMapping]) -> None:
+    """Make these traces readable and forget that they changed."""
     rows, heard, tagged, judging = [], [], [], []
     elsewhere: set[str] = set()
-    for key in wanted:
-        if not spans[key]:
+    for key, one in stored.items():
+        if not one.spans:
             continue  # feedback came first; the trace is assembled when its spans are here
-        said, columns = _read(key, spans[key], feedback[key], tags[key], own.get(key[0]))
-        elsewhere |= {one.id for one in said if one.trace_id and one.trace_id != key[1]}
-        if is_evaluation(key[1], spans[key]):
-            heard += said
+        said, columns = _read(key, one.spans, one.feedback, one.tags, own.get(key[0]))
+        elsewhere |= {signal.id for signal in said if signal.trace_id and signal.trace_id != key[1]}
+        heard += said
+        if is_evaluation(key[1], one.spans):
             judging.append(key)  # work about other traces: what it said is theirs, and it is none of the application's
             continue
-        rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns, "mask_counts": masked[key]})
-        heard += said
-        tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, tags[key])]
-    with writing(context), Session(context.database.ingesting) as session, session.begin():
-        coverage.count(session, context, {key: spans[key] for key in wanted if spans[key]}, own)
+        rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns, "mask_counts": one.masked})
+        tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, one.tags)]
+    with writing(context), Session(context.database.deriving) as session, session.begin():
+        coverage.count(session, context, {key: one.spans for key, one in stored.items() if one.spans}, own)
         fresh = _new(session, heard)
         changed = [*((row["project_id"], row["trace_id"]) for row in rows), *judging]
         facets.one_at_a_time(session.connection())
         before = facets.counts_of(session.connection(), changed)
         _store(session, context, rows, fresh, tagged)
-        for project_id in {project_id for project_id, _ in wanted}:  # what a span says of another trace counts there
+        for project_id in {project_id for project_id, _ in stored}:  # what a span says of another trace counts there
             judged = {one.trace_id for one in fresh if one.project_id == project_id and one.trace_id and one.id in elsewhere}
             touch(session, context, project_id, judged)
         _remove(session, context, judging)
@@ -98,7 +123,6 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         session.connection().execute(
             settled, [{"project": row.project_id, "trace": row.trace_id, "seen": row.touched} for row in pending]
         )
-    return len(pending)
 
 
 def _read(
@@ -192,7 +216,7 @@ def _store_tools(connection: Connection, rows: list[dict[str, Any]]) -> None:
 
 def index_texts(context: Context, limit: int = 200) -> int:
     """Put assembled traces into the text index; with PostgreSQL there is none to keep."""
-    engine = context.database.ingesting
+    engine = context.database.deriving
     if engine.dialect.name != "sqlite":
         return 0
     with context.database.session() as session:
@@ -200,6 +224,7 @@ def index_texts(context: Context, limit: int = 200) -> int:
         statement = select(*columns).where(col(Trace.indexed).is_(False)).order_by(col(Trace.id)).limit(limit)  # type: ignore[call-overload]
         waiting = session.exec(statement).all()
     for start in range(0, len(waiting), _AT_ONCE):
+        let_senders_go_first(context)
         part = waiting[start : start + _AT_ONCE]
         texts = [(row.id, trace_text(row)) for row in part]
         with writing(context), engine.begin() as connection:

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 from workbench.core.keys import secret_key
 from workbench.core.unit_of_work import Context
 from workbench.identity.models import Project
-from workbench.traces.masking import Draft
+from workbench.traces.masking import Draft, Marked
 from workbench.traces.masking_originals import PersonKeys, seal
 from workbench.traces.masking_policy import MaskingPolicy, default_policy, policy_from_json
 from workbench.traces.models import MaskedValue, MaskingRules, PersonKey
@@ -61,10 +61,14 @@ def settle(session: Session, context: Context, drafts: Iterable[Draft]) -> None:
 
     Call it within the transaction that stores the texts, so that a number is taken if and only if it is used.
     """
-    waiting = [draft for draft in drafts if draft.found]
-    one_at_a_time(session, context, {draft.project_id for draft in waiting})
-    for draft in waiting:
-        draft.fill(_names(session, context, draft))
+    waiting: dict[str, list[Draft]] = defaultdict(list)
+    for draft in drafts:
+        if draft.found:
+            waiting[draft.project_id].append(draft)
+    one_at_a_time(session, context, waiting)
+    for project_id, found in waiting.items():
+        for draft, names in zip(found, _names(session, context, project_id, found), strict=True):
+            draft.fill(names)
 
 
 def counts_of(session: Session, project_id: str, trace_ids: Sequence[str]) -> dict[str, dict[str, int]]:
@@ -101,33 +105,40 @@ def one_at_a_time(session: Session, context: Context, project_ids: Iterable[str]
             )
 
 
-def _names(session: Session, context: Context, draft: Draft) -> list[str]:
-    scopes = list(dict.fromkeys(one.scope for one in draft.found))
+def _names(session: Session, context: Context, project_id: str, drafts: Sequence[Draft]) -> list[list[str]]:
+    """Of each draft the placeholders of what it found; values that have no number yet get one."""
+    scopes = list(dict.fromkeys(one.scope for draft in drafts for one in draft.found))
     numbers: dict[tuple[str, str, str], int] = {}
     last: dict[tuple[str, str], int] = defaultdict(int)
     for start in range(0, len(scopes), _AT_ONCE):
         for scope, kind, digest, number in session.exec(
             select(MaskedValue.scope, MaskedValue.kind, MaskedValue.digest, MaskedValue.number).where(
-                MaskedValue.project_id == draft.project_id, col(MaskedValue.scope).in_(scopes[start : start + _AT_ONCE])
+                MaskedValue.project_id == project_id, col(MaskedValue.scope).in_(scopes[start : start + _AT_ONCE])
             )
         ):
             numbers[(scope, kind, digest)] = number
             last[(scope, kind)] = max(last[(scope, kind)], number)
-    keys = PersonKeys(session, context.settings, draft.project_id) if draft.policy.keeps_originals else None
+    keys = PersonKeys(session, context.settings, project_id) if any(draft.policy.keeps_originals for draft in drafts) else None
     rows: list[dict[str, Any]] = []
     names = []
-    for one in draft.found:
-        place = (one.scope, one.kind, one.digest)
-        if place not in numbers:
-            last[place[:2]] += 1
-            numbers[place] = last[place[:2]]
-            row = MaskedValue(
-                project_id=draft.project_id, scope=one.scope, kind=one.kind, digest=one.digest, number=numbers[place]
-            )
-            if keys is not None and one.original is not None:
-                seal(keys, row, one.original, one.person)
-            rows.append(row.model_dump())
-        names.append(f"<{one.kind}_{numbers[place]}>")
+    for draft in drafts:
+        for one in draft.found:
+            place = (one.scope, one.kind, one.digest)
+            if place not in numbers:
+                last[place[:2]] += 1
+                numbers[place] = last[place[:2]]
+                rows.append(_row(project_id, one, numbers[place], keys if draft.policy.keeps_originals else None))
+        names.append([f"<{one.kind}_{numbers[(one.scope, one.kind, one.digest)]}>" for one in draft.found])
     if rows:
         session.connection().execute(MaskedValue.__table__.insert(), rows)  # type: ignore[attr-defined]
     return names
+
+
+def _row(project_id: str, one: Marked, number: int, keys: PersonKeys | None) -> dict[str, Any]:
+    """A MaskedValue, as the dict that a bulk insert takes."""
+    columns = {"project_id": project_id, "scope": one.scope, "kind": one.kind, "digest": one.digest, "number": number}
+    if keys is None or one.original is None:
+        return {**columns, "original": None, "key_id": None}
+    row = MaskedValue.model_validate(columns)
+    seal(keys, row, one.original, one.person)
+    return row.model_dump()

@@ -26,7 +26,7 @@ from workbench.traces.indexer import assemble_pending, index_all, index_texts
 from workbench.traces.masking_store import new_draft, settle
 from workbench.traces.models import Feedback, ProjectMapping, Remap, Span, Trace, TraceTag
 from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
-from workbench.traces.store import Batch, GroupWriter, insert, touch, writing
+from workbench.traces.store import Batch, GroupWriter, in_a_hurry, insert, touch, writing
 
 _REFRESH = 200
 
@@ -49,6 +49,27 @@ class IngestReport:
         reasons = list(dict.fromkeys(rejection.reason for rejection in self.rejected))
         more = f" (and {len(reasons) - 3} more reasons)" if len(reasons) > 3 else ""
         return f"{len(self.rejected)} spans were rejected: {' '.join(reasons[:3])}{more}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An OTLP request that an actor sent to a project."""
+
+    actor: Actor
+    project_id: str
+    request: bytes | dict[str, Any]
+    """The unpacked body, or JSON already parsed."""
+    content_type: str = "application/json"
+    """`application/x-protobuf` or `application/json`."""
+
+    @property
+    def body_hash(self) -> str:
+        return hash_bytes(self.request) if isinstance(self.request, bytes) else ""
+
+
+def _report(decoded: Decoded, new: int) -> IngestReport:
+    trace_ids = tuple(dict.fromkeys(span.trace_id for span in decoded.spans))
+    return IngestReport(len(decoded.spans), new, trace_ids, tuple(decoded.rejected))
 
 
 class TraceService(Service):
@@ -79,19 +100,55 @@ class TraceService(Service):
             InvalidInput: the body is no OTLP trace request; the failure is kept among the rejected.
             NotAllowed: the actor may not ingest into this project.
         """
-        self.context.authorizer.require(actor, Permission.INGEST_TRACES, project_id)
-        received_ns = int(now().timestamp() * 1e9)
-        body_hash = hash_bytes(request) if isinstance(request, bytes) else ""
+        (outcome,) = self.ingest_all([Delivery(actor, project_id, request, content_type)], origin=origin)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def ingest_all(self, deliveries: Sequence[Delivery], *, origin: str = "otlp") -> list[IngestReport | Exception]:
+        """Store several requests durably with one flush to the disk; each has its own outcome, see `ingest_otlp`."""
+        with in_a_hurry(self.context):
+            return self._ingest(deliveries, origin)
+
+    def _ingest(self, deliveries: Sequence[Delivery], origin: str) -> list[IngestReport | Exception]:
+        outcomes: list[IngestReport | Exception] = []
+        batches: list[tuple[int, Batch]] = []
+        for delivery in deliveries:
+            try:
+                decoded, refusal = self._decode(delivery)
+                batch = self._batch(delivery.actor, delivery.project_id, decoded, delivery.body_hash, origin=origin)
+            except Exception as error:  # one request's trouble is not the others'
+                outcomes.append(error)
+                continue
+            batches.append((len(outcomes), batch))
+            outcomes.append(refusal or _report(decoded, 0))
+        self._writer.write_all([batch for _, batch in batches])
+        for place, batch in batches:
+            if batch.error is not None:
+                outcomes[place] = batch.error
+            elif not isinstance(outcomes[place], Exception):
+                outcomes[place] = _report(batch.decoded, batch.new_spans)
+        return outcomes
+
+    def _decode(self, delivery: Delivery) -> tuple[Decoded, InvalidInput | None]:
+        """What is in a request; for one that cannot be read, the note that is kept of it and the refusal."""
+        self.context.authorizer.require(delivery.actor, Permission.INGEST_TRACES, delivery.project_id)
+        request, received_ns = delivery.request, int(now().timestamp() * 1e9)
         try:
             if isinstance(request, bytes):
-                decoded = decode(request, content_type, received_ns=received_ns)
-            else:
-                decoded = decode_json(request, received_ns=received_ns)
+                return decode(request, delivery.content_type, received_ns=received_ns), None
+            return decode_json(request, received_ns=received_ns), None
         except InvalidInput as error:
-            unreadable = Decoded(rejected=[Rejection(f"{error} ({len(request):,} bytes)"[:500])])
-            self.store(actor, project_id, unreadable, body_hash, origin=origin)
-            raise
-        return self.store(actor, project_id, decoded, body_hash, origin=origin)
+            return Decoded(rejected=[Rejection(f"{error} ({len(request):,} bytes)"[:500])]), error
+
+    def _batch(
+        self, actor: Actor, project_id: str, decoded: Decoded, body_hash: str, *, origin: str,
+        permissions: tuple[Permission, ...] = (Permission.INGEST_TRACES,),
+    ) -> Batch:  # fmt: skip
+        """The decoded spans masked by the project's rules, ready to be written."""
+        draft = new_draft(self.context, project_id)
+        draft.spans(decoded)
+        return Batch(actor, project_id, decoded, body_hash, draft, permissions, origin)
 
     def store(
         self,
@@ -104,16 +161,9 @@ class TraceService(Service):
         permissions: tuple[Permission, ...] = (Permission.INGEST_TRACES,),
     ) -> IngestReport:
         """Store decoded spans durably, masked by the project's rules; see `ingest_otlp`."""
-        if decoded.spans or decoded.rejected:
-            draft = new_draft(self.context, project_id)
-            draft.spans(decoded)
-            batch = Batch(actor, project_id, decoded, body_hash, draft, permissions, origin)
-            self._writer.write(batch)
-            new = batch.new_spans
-        else:
-            new = 0
-        trace_ids = tuple(dict.fromkeys(span.trace_id for span in decoded.spans))
-        return IngestReport(len(decoded.spans), new, trace_ids, tuple(decoded.rejected))
+        batch = self._batch(actor, project_id, decoded, body_hash, origin=origin, permissions=permissions)
+        self._writer.write(batch)
+        return _report(decoded, batch.new_spans)
 
     def import_file(
         self,

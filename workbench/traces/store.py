@@ -6,9 +6,12 @@ by `indexer.py`, so that an acknowledgement never waits for it.
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection, Table
@@ -48,7 +51,7 @@ class Batch:
     origin: str = "otlp"
     """otlp, import or gateway."""
     new_spans: int = 0
-    error: BaseException | None = None
+    error: Exception | None = None
     done: bool = False
 
 
@@ -71,15 +74,22 @@ class GroupWriter:
         Raises:
             NotAllowed, or what the database says: nothing of this batch was stored.
         """
+        self.write_all([batch])
+        if batch.error is not None:
+            raise batch.error
+
+    def write_all(self, batches: Sequence[Batch]) -> None:
+        """Store batches durably, together; what one of them cannot be stored for is its `error`."""
+        batches = [batch for batch in batches if batch.decoded.spans or batch.decoded.rejected]
+        if not batches:
+            return
         with self._waiting.lock:
-            self._waiting.batches.append(batch)
+            self._waiting.batches += batches
         with writing(self.context):  # whoever holds it first carries everybody who waits
-            if not batch.done:
+            if not all(batch.done for batch in batches):
                 with self._waiting.lock:
                     group, self._waiting.batches = self._waiting.batches, []
                 self._commit(group)
-        if batch.error is not None:
-            raise batch.error
 
     def _commit(self, group: list[Batch]) -> None:
         try:
@@ -101,8 +111,8 @@ class GroupWriter:
                 work.actor = batch.actor
                 require_any(work, batch.permissions, batch.project_id)
             settle(work.session, self.context, [batch.draft for batch in group])
+            _insert(work.session, self.context, group)
             for batch in group:
-                _insert(work.session, self.context, batch)
                 by_sender.setdefault((batch.actor.id, batch.project_id, batch.origin), []).append(batch)
             for (_, project_id, origin), batches in by_sender.items():
                 work.actor = batches[0].actor
@@ -135,42 +145,40 @@ def require_any(work: UnitOfWork, permissions: Sequence[Permission], project_id:
     work.require(last, project_id)
 
 
-def _insert(session: Session, context: Context, batch: Batch) -> None:
-    decoded, moment, project_id = batch.decoded, now(), batch.project_id
-    connection = session.connection()
-    if decoded.spans:
-        sources = [{"id": source.id, "resource": source.resource, "scope": source.scope} for source in decoded.sources.values()]
-        connection.execute(insert(context, SpanSource).on_conflict_do_nothing(), sources)
-        policy = batch.draft.policy.version
-        rows = [
-            (
-                project_id, span.trace_id, span.span_id, span.parent_span_id, span.source_id, span.name, span.kind,
-                span.started_ns, span.ended_ns, span.status, span.status_message, moment, span.attributes, span.events,
-                span.links, span.extra, policy,
-            )
-            for span in decoded.spans
-        ]  # fmt: skip
-        batch.new_spans = max(0, _insert_spans(connection, context, rows))
-        if batch.new_spans:
-            touch(session, context, project_id, {span.trace_id for span in decoded.spans})
-    if decoded.rejected:
-        connection.execute(
-            insert(context, RejectedSpan),
-            [
-                {
-                    "id": new_id(),
-                    "project_id": project_id,
-                    "reason": rejection.reason,
-                    "trace_id": rejection.trace_id,
-                    "span_id": rejection.span_id,
-                    "name": rejection.name,
-                    "sent_by": batch.actor.name,
-                    "received_at": moment,
-                    "raw": rejection.raw,
-                }
-                for rejection in decoded.rejected
-            ],
-        )
+def _insert(session: Session, context: Context, group: Sequence[Batch]) -> None:
+    connection, moment = session.connection(), now()
+    sources = {source.id: source for batch in group if batch.decoded.spans for source in batch.decoded.sources.values()}
+    if sources:
+        rows = [{"id": source.id, "resource": source.resource, "scope": source.scope} for source in sources.values()]
+        connection.execute(insert(context, SpanSource).on_conflict_do_nothing(), rows)
+    changed: dict[str, set[str]] = {}
+    for batch in group:
+        if batch.decoded.spans:
+            batch.new_spans = max(0, _insert_spans(connection, context, batch, moment))
+            if batch.new_spans:
+                changed.setdefault(batch.project_id, set()).update(span.trace_id for span in batch.decoded.spans)
+        if batch.decoded.rejected:
+            _insert_rejected(connection, context, batch, moment)
+    for project_id, trace_ids in changed.items():
+        touch(session, context, project_id, trace_ids)
+
+
+def _insert_rejected(connection: Connection, context: Context, batch: Batch, moment: datetime) -> None:
+    rows = [
+        {
+            "id": new_id(),
+            "project_id": batch.project_id,
+            "reason": rejection.reason,
+            "trace_id": rejection.trace_id,
+            "span_id": rejection.span_id,
+            "name": rejection.name,
+            "sent_by": batch.actor.name,
+            "received_at": moment,
+            "raw": rejection.raw,
+        }
+        for rejection in batch.decoded.rejected
+    ]
+    connection.execute(insert(context, RejectedSpan), rows)
 
 
 _SPAN_COLUMNS = (
@@ -179,39 +187,70 @@ _SPAN_COLUMNS = (
 )  # fmt: skip
 
 
-def _insert_spans(connection: Connection, context: Context, rows: list[tuple[Any, ...]]) -> int:
-    """Insert rows in the order of _SPAN_COLUMNS; returns how many are new.
-
-    With SQLite the driver gets them directly: handing each row through a compiled statement costs as much as storing it.
-    """
+def _insert_spans(connection: Connection, context: Context, batch: Batch, moment: datetime) -> int:
+    """Insert a batch's spans; returns how many are new."""
+    project_id, policy = batch.project_id, batch.draft.policy.version
     if connection.dialect.name != "sqlite":
+        rows = [
+            (
+                project_id, span.trace_id, span.span_id, span.parent_span_id, span.source_id, span.name, span.kind,
+                span.started_ns, span.ended_ns, span.status, span.status_message, moment, span.attributes, span.events,
+                span.links, span.extra, policy,
+            )
+            for span in batch.decoded.spans
+        ]  # fmt: skip
         given = [dict(zip(_SPAN_COLUMNS, row, strict=True)) for row in rows]
         return int(connection.execute(insert(context, Span).on_conflict_do_nothing(), given).rowcount)
-    types = [table(Span).c[name].type.dialect_impl(connection.dialect) for name in _SPAN_COLUMNS]
-    made = [(place, make) for place, kind in enumerate(types) if (make := kind.bind_processor(connection.dialect))]
-    ready = []
-    for row in rows:
-        values = list(row)
-        for place, make in made:
-            values[place] = make(values[place])
-        ready.append(tuple(values))
-    names, marks = ", ".join(_SPAN_COLUMNS), ", ".join("?" * len(_SPAN_COLUMNS))
-    statement = f"INSERT INTO {TRACES}.span ({names}) VALUES ({marks}) ON CONFLICT DO NOTHING"  # noqa: S608
-    return int(connection.exec_driver_sql(statement, ready).rowcount)
+    # The driver gets the rows directly: handing each through a compiled statement costs as much as storing it.
+    received, dumped = _bound(connection, Span, "received_at")(moment), _bound(connection, Span, "attributes")
+    no_list, no_object = dumped([]), dumped({})
+    ready = [
+        (
+            project_id, span.trace_id, span.span_id, span.parent_span_id, span.source_id, span.name, span.kind,
+            span.started_ns, span.ended_ns, span.status, span.status_message, received, dumped(span.attributes),
+            dumped(span.events) if span.events else no_list, dumped(span.links) if span.links else no_list,
+            dumped(span.extra) if span.extra else no_object, policy,
+        )
+        for span in batch.decoded.spans
+    ]  # fmt: skip
+    return _executemany(connection, f"INSERT INTO {TRACES}.span", _SPAN_COLUMNS, "ON CONFLICT DO NOTHING", ready)
+
+
+def _executemany(
+    connection: Connection, begin: str, columns: Sequence[str], end: str, rows: Sequence[tuple[Any, ...]]
+) -> int:  # fmt: skip
+    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+    return int(connection.exec_driver_sql(f"{begin} ({names}) VALUES ({marks}) {end}", list(rows)).rowcount)
+
+
+def _bound(connection: Connection, model: Any, column: str) -> Callable[[Any], Any]:
+    """How a value of a column is handed to the driver."""
+    kind = table(model).c[column].type.dialect_impl(connection.dialect)
+    return kind.bind_processor(connection.dialect) or (lambda value: value)
+
+
+_PENDING_COLUMNS = ("project_id", "trace_id", "touched", "at")
 
 
 def touch(session: Session, context: Context, project_id: str, trace_ids: set[str]) -> None:
     """Mark traces for assembly, in the transaction that changed them."""
-    if trace_ids:
-        moment = now()
-        statement = insert(context, TracePending)
-        statement = statement.on_conflict_do_update(
-            index_elements=["project_id", "trace_id"], set_={"touched": table(TracePending).c.touched + 1}
-        )
-        session.connection().execute(
-            statement,
-            [{"project_id": project_id, "trace_id": trace_id, "touched": 1, "at": moment} for trace_id in sorted(trace_ids)],
-        )
+    if not trace_ids:
+        return
+    connection, moment = session.connection(), now()
+    if connection.dialect.name == "sqlite":
+        at = _bound(connection, TracePending, "at")(moment)
+        rows = [(project_id, trace_id, 1, at) for trace_id in sorted(trace_ids)]
+        again = "ON CONFLICT (project_id, trace_id) DO UPDATE SET touched = touched + 1"
+        _executemany(connection, f"INSERT INTO {TRACES}.trace_pending", _PENDING_COLUMNS, again, rows)
+        return
+    statement = insert(context, TracePending)
+    statement = statement.on_conflict_do_update(
+        index_elements=["project_id", "trace_id"], set_={"touched": table(TracePending).c.touched + 1}
+    )
+    connection.execute(
+        statement,
+        [{"project_id": project_id, "trace_id": trace_id, "touched": 1, "at": moment} for trace_id in sorted(trace_ids)],
+    )
 
 
 def table(model: Any) -> Table:
@@ -232,7 +271,7 @@ def writing(context: Context) -> Iterator[None]:
 
     Threads of one process take turns by a lock, processes by a lock on a file; PostgreSQL needs neither.
     """
-    turn: _Turn = context.extras.setdefault(_LOCK, _Turn(context))
+    turn = _turn(context)
     with turn.lock:
         turn.take()
         try:
@@ -241,21 +280,98 @@ def writing(context: Context) -> Iterator[None]:
             turn.give()
 
 
+@contextmanager
+def in_a_hurry(context: Context) -> Iterator[None]:
+    """While a sender waits for an acknowledgement; see `let_senders_go_first`."""
+    turn = _turn(context)
+    turn.hurry(+1)
+    try:
+        yield
+    finally:
+        turn.hurry(-1)
+
+
+def let_senders_go_first(context: Context) -> None:
+    """Return when no sender waits for an acknowledgement, or when we have waited for a quarter of a second.
+
+    Who makes traces readable calls it before each piece of work, so that a burst is acknowledged at the speed of the
+    machine and becomes readable a little later.
+    """
+    _turn(context).wait_for_senders()
+
+
+def _turn(context: Context) -> "_Turn":
+    turn: _Turn = context.extras.setdefault(_LOCK, _Turn(context))
+    return turn
+
+
+_PATIENCE, _GLANCE = 0.25, 0.002
+"""Seconds: how long patience lasts, and between looks."""
+
+
 class _Turn:
-    """The lock that writers of one process share, and the file on which processes wait for each other."""
+    """The lock that writers of one process share, and the files on which processes wait for each other."""
 
     def __init__(self, context: Context) -> None:
         self.lock = threading.Lock()
-        self._path = context.settings.home / "traces.lock" if context.database.dialect == "sqlite" and fcntl else None
-        self._file: int | None = None
+        home = context.settings.home if context.database.dialect == "sqlite" and fcntl else None
+        self._turns = _FileLock(home / "traces.lock") if home else None
+        self._hurry = _FileLock(home / "traces.hurry.lock") if home else None
+        self._hurrying, self._counting = 0, threading.Lock()
 
     def take(self) -> None:
-        if self._path is None:
-            return
-        if self._file is None:
-            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        fcntl.flock(self._file, fcntl.LOCK_EX)
+        if self._turns is not None:
+            self._turns.take()
+
+    def give(self) -> None:
+        if self._turns is not None:
+            self._turns.give()
+
+    def hurry(self, by: int) -> None:
+        """One more sender waits, or one fewer. As long as any does, the file is locked for sharing."""
+        with self._counting:
+            self._hurrying += by
+            if self._hurry is None:
+                return
+            if by > 0 and self._hurrying == 1:
+                self._hurry.take(shared=True)
+            elif not self._hurrying:
+                self._hurry.give()
+
+    def wait_for_senders(self) -> None:
+        """Until no sender of any process waits, or patience ends."""
+        until = time.monotonic() + _PATIENCE
+        while time.monotonic() < until:
+            with self._counting:
+                if not self._hurrying and (self._hurry is None or self._hurry.is_free()):
+                    return
+            time.sleep(_GLANCE)
+
+
+class _FileLock:
+    """A lock on a file that the system gives back when its process ends, however it ends."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: int | None = None
+
+    def take(self, *, shared: bool = False) -> None:
+        fcntl.flock(self._open(), fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
 
     def give(self) -> None:
         if self._file is not None:
             fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def is_free(self) -> bool:
+        """Whether nobody else holds it now."""
+        try:
+            fcntl.flock(self._open(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        self.give()
+        return True
+
+    def _open(self) -> int:
+        if self._file is None:
+            self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        return self._file

@@ -25,6 +25,11 @@ ENVIRONMENTS = REPOSITORY / "data" / "home" / "bench-peers"
 """Kept between runs: installing takes minutes."""
 
 
+def _environment() -> dict[str, str]:
+    """Ours, but for what would let our packages into theirs."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(("PYTHON", "WORKBENCH_"))}
+
+
 class Peer(ABC):
     """A server that takes OTLP spans and lists, filters and searches them."""
 
@@ -57,7 +62,7 @@ class Peer(ABC):
         venv.create(self.bin.parent, with_pip=True, clear=True)
         subprocess.run(
             [self.bin / "python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *self.packages],
-            check=True, stdout=sys.stderr,
+            check=True, stdout=sys.stderr, env=_environment(),
         )  # fmt: skip
         done.write_text(" ".join(self.packages))
 
@@ -71,7 +76,7 @@ class Peer(ABC):
         arguments, variables = self.command()
         with (self.folder / "server.log").open("wb") as log:
             self.process = subprocess.Popen(
-                arguments, env={**os.environ, **variables}, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
+                arguments, env={**_environment(), **variables}, cwd=self.folder, stdout=log, stderr=log, start_new_session=True
             )
         until = time.monotonic() + 180
         while True:
@@ -147,19 +152,19 @@ class Phoenix(Peer):
         project = self._project()
         return int(project["traceCount"]) if project else 0
 
-    def _spans(self, condition: str | None) -> int:
+    def _spans(self, *conditions: str) -> int:
         project = self._project()
         assert project is not None
         found = self._ask(
-            "query($id: ID!, $condition: String) {node(id: $id) {... on Project {spans(first: 50, rootSpansOnly: true, "
+            "query($id: ID!, $condition: String) {node(id: $id) {... on Project {spans(first: 50, "
             "sort: {col: startTime, dir: desc}, filterCondition: $condition) "
             "{edges {node {id name startTime latencyMs statusCode input {value} output {value}}}}}}}",
-            id=project["id"], condition=condition,
+            id=project["id"], condition=" and ".join(["parent_id is None", *conditions]),
         )  # fmt: skip
         return len(found["node"]["spans"]["edges"])
 
     def newest(self) -> int:
-        return self._spans(None)
+        return self._spans()
 
     def failed(self) -> int:
         return self._spans("status_code == 'ERROR'")

@@ -1,0 +1,68 @@
+"""`python -m workbench.api.ingesting`: takes spans in, beside the api and in an interpreter of its own.
+
+The api hands it requests through its standard input and reads its answers from its standard output. Whatever waits there is
+stored together. It ends with its standard input, after what it was given is stored.
+"""
+
+import gc
+import logging
+import os
+import signal
+import sys
+
+from workbench.api.frames import Unpacker, packed
+from workbench.api.intake import HELLO, Packet, packet_of, store
+from workbench.bootstrap import bootstrap
+
+_PIECE = 1 << 20
+_AT_ONCE = 2 << 20
+"""Bytes stored with one flush: more would make the first of them wait for the last."""
+
+
+def main() -> None:
+    """Store until standard input ends."""
+    channel = os.dup(sys.stdout.fileno())
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whoever prints must not write into the answers
+    services = bootstrap()
+    logging.basicConfig(
+        level=services.context.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the api says when to stop
+    # Spans are many short-lived objects; what the imports made need not be walked through to find them.
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 20)
+    given = sys.stdin.fileno()
+    messages = Unpacker()
+    _write(channel, packed(HELLO))
+    while piece := os.read(given, _PIECE):
+        waiting = [(head["number"], packet_of(head, body)) for head, body in messages.feed(piece)]
+        while waiting:
+            count = _fitting([packet for _, packet in waiting])
+            part, waiting = waiting[:count], waiting[count:]
+            receipts = store(services, [packet for _, packet in part])
+            for (number, _), receipt in zip(part, receipts, strict=True):
+                answer = {
+                    "number": number, "status": receipt.status, "new": receipt.new, "rejected": receipt.rejected,
+                    "message": receipt.message,
+                }  # fmt: skip
+                _write(channel, packed(answer))
+    services.context.database.dispose()
+
+
+def _fitting(packets: list[Packet]) -> int:
+    """How many of these to store together; one at least."""
+    total = 0
+    for count, packet in enumerate(packets):
+        total += len(packet.body)
+        if total > _AT_ONCE and count:
+            return count
+    return len(packets)
+
+
+def _write(channel: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(channel, data) :]
+
+
+if __name__ == "__main__":
+    main()
