@@ -14,8 +14,8 @@ from workbench.cli.commands import app
 from workbench.core.actors import Actor, Role
 from workbench.identity.models import Project
 from workbench.traces.indexer import index_all
-from workbench.traces.masking_policy import MaskingPolicy
-from workbench.traces.masking_store import policy_of
+from workbench.traces.masking.policy import MaskingPolicy
+from workbench.traces.masking.rules import policy_of
 
 PAGES = Path(__file__).parents[2] / "pages"
 ADDRESS = "ana@x.example.com"

@@ -22,8 +22,8 @@ from workbench.identity.models import Project
 from workbench.identity.service import local_administrator
 from workbench.traces import queries
 from workbench.traces.indexer import index_all
-from workbench.traces.masking_policy import MaskingPolicy
-from workbench.traces.masking_store import policy_of
+from workbench.traces.masking.policy import MaskingPolicy
+from workbench.traces.masking.rules import policy_of
 from workbench.traces.models import Feedback, RejectedSpan, Span, SpanSource, Trace
 
 SECRET = "zq.planted.person@mail.example.org"

@@ -25,7 +25,7 @@ from workbench.traces.cli_views import trace_as_json, trace_json_pieces
 from workbench.traces.exporting import write_export
 from workbench.traces.hits import all_hits
 from workbench.traces.indexer import index_all
-from workbench.traces.masking_policy import MaskingPolicy
+from workbench.traces.masking.policy import MaskingPolicy
 from workbench.traces.queries import SORTS, TraceFilter
 
 

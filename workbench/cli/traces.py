@@ -16,8 +16,8 @@ from workbench.traces import cli_views, queries, remapping
 from workbench.traces.hits import all_hits
 from workbench.traces.imports import FORMAT_WORDS, ImportReport, reader_for, recognise
 from workbench.traces.indexer import index_pending
-from workbench.traces.masking import preview
-from workbench.traces.masking_store import policy_of
+from workbench.traces.masking.preview import preview
+from workbench.traces.masking.rules import policy_of
 
 _MAX_CHECKED = 16 << 20
 

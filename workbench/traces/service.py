@@ -23,7 +23,8 @@ from workbench.traces.feedback import feedback_row
 from workbench.traces.import_runs import ImportRun, begin
 from workbench.traces.imports import ImportReport, Reader, import_file, reader_for, recognise
 from workbench.traces.indexer import assemble_pending, index_all, index_texts
-from workbench.traces.masking_store import new_draft, settle
+from workbench.traces.masking.numbering import settle
+from workbench.traces.masking.rules import new_draft
 from workbench.traces.models import Feedback, ProjectMapping, Remap, Span, Trace, TraceTag
 from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
 from workbench.traces.store import Batch, GroupWriter, insert, touch, writing

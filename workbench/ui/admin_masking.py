@@ -7,10 +7,10 @@ import streamlit as st
 
 from workbench.core.actors import Permission
 from workbench.core.errors import WorkbenchError
-from workbench.traces.masking import preview
-from workbench.traces.masking_ids import COUNTRIES
-from workbench.traces.masking_policy import IN_WORDS, MaskingPolicy, MaskType, Originals, checked
-from workbench.traces.masking_store import history_of, policy_of
+from workbench.traces.masking.ids import COUNTRIES
+from workbench.traces.masking.policy import IN_WORDS, MaskingPolicy, MaskType, Originals, checked
+from workbench.traces.masking.preview import preview
+from workbench.traces.masking.rules import history_of, policy_of
 from workbench.ui import page
 from workbench.ui.guard import Visit
 

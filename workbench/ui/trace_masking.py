@@ -4,7 +4,7 @@ import streamlit as st
 
 from workbench.core.actors import Permission
 from workbench.core.errors import WorkbenchError
-from workbench.traces.masking_store import keeps_originals_of
+from workbench.traces.masking.numbering import keeps_originals_of
 from workbench.traces.models import Trace
 from workbench.ui import page
 from workbench.ui.guard import Visit

@@ -9,10 +9,11 @@ from workbench.core.canonical import content_hash
 from workbench.core.errors import Conflict, InvalidInput, NotFound
 from workbench.core.keys import secret_key
 from workbench.core.unit_of_work import Service
-from workbench.traces.masking import Draft
-from workbench.traces.masking_originals import PersonKeys, unseal
-from workbench.traces.masking_policy import MaskingPolicy, checked
-from workbench.traces.masking_store import forget_rules, one_at_a_time, policy_of
+from workbench.traces.masking.draft import Draft
+from workbench.traces.masking.numbering import one_at_a_time
+from workbench.traces.masking.originals import PersonKeys, unseal
+from workbench.traces.masking.policy import MaskingPolicy, checked
+from workbench.traces.masking.rules import forget_rules, policy_of
 from workbench.traces.models import MaskedValue, MaskingRules, PersonKey, Trace
 from workbench.traces.store import writing
 
