@@ -9,7 +9,8 @@ from sqlalchemy import case, exists, func, select
 from sqlmodel import Session, col
 
 from workbench.traces import search
-from workbench.traces.models import NANOS, Trace, TraceClusterMember, TraceTag, TraceTool
+from workbench.traces.cluster_models import TraceClusterMember
+from workbench.traces.models import NANOS, Trace, TraceTag, TraceTool
 from workbench.traces.store import table
 
 _TRACE = table(Trace)

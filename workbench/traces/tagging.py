@@ -15,7 +15,8 @@ from workbench.core.clock import now
 from workbench.core.errors import InvalidInput
 from workbench.core.unit_of_work import Context, UnitOfWork
 from workbench.traces import facets
-from workbench.traces.models import Trace, TracePending, TraceTag, TraceTagTaken
+from workbench.traces.act_models import TraceTagTaken
+from workbench.traces.models import Trace, TracePending, TraceTag
 from workbench.traces.store import insert, table
 
 _TRACE, _TAG, _TAKEN, _PENDING = table(Trace).c, table(TraceTag).c, table(TraceTagTaken).c, table(TracePending).c

@@ -12,8 +12,9 @@ from workbench.annotation.queues import fill, take_out, untouched
 from workbench.core.actors import Permission
 from workbench.core.errors import Conflict
 from workbench.traces import tagging
+from workbench.traces.act_models import TraceAct, TraceTagTaken
 from workbench.traces.hits import Hits, hash_of
-from workbench.traces.models import Trace, TraceAct, TraceTag, TraceTagTaken
+from workbench.traces.models import Trace, TraceTag
 from workbench.traces.store import table
 from workbench.workflows.bulk_export import ExportTraces
 from workbench.workflows.bulk_golden import AddToGolden

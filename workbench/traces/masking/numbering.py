@@ -9,8 +9,8 @@ from sqlmodel import Session, col, select
 
 from workbench.core.unit_of_work import Context
 from workbench.traces.masking.draft import Draft
+from workbench.traces.masking.models import MaskedValue, PersonKey
 from workbench.traces.masking.originals import PersonKeys, seal
-from workbench.traces.models import MaskedValue, PersonKey
 
 _AT_ONCE = 400
 

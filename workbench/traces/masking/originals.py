@@ -17,7 +17,7 @@ from workbench.core.clock import now
 from workbench.core.errors import IntegrityError
 from workbench.core.keys import secret_key
 from workbench.core.settings import Settings
-from workbench.traces.models import MaskedValue, PersonKey
+from workbench.traces.masking.models import MaskedValue, PersonKey
 
 _NONCE = 12
 

@@ -9,8 +9,8 @@ from workbench.core.keys import secret_key
 from workbench.core.unit_of_work import Context
 from workbench.identity.models import Project
 from workbench.traces.masking.draft import Draft
+from workbench.traces.masking.models import MaskingRules
 from workbench.traces.masking.policy import MaskingPolicy, default_policy, policy_from_json
-from workbench.traces.models import MaskingRules
 
 _REMEMBERED = "masking.rules"
 _FRESH_SECONDS = 1.0

@@ -10,11 +10,12 @@ from workbench.core.errors import Conflict, InvalidInput, NotFound
 from workbench.core.keys import secret_key
 from workbench.core.unit_of_work import Service
 from workbench.traces.masking.draft import Draft
+from workbench.traces.masking.models import MaskedValue, MaskingRules, PersonKey
 from workbench.traces.masking.numbering import one_at_a_time
 from workbench.traces.masking.originals import PersonKeys, unseal
 from workbench.traces.masking.policy import MaskingPolicy, checked
 from workbench.traces.masking.rules import forget_rules, policy_of
-from workbench.traces.models import MaskedValue, MaskingRules, PersonKey, Trace
+from workbench.traces.models import Trace
 from workbench.traces.store import writing
 
 
