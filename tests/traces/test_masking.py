@@ -9,12 +9,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from workbench.core.errors import InvalidInput
+from workbench.traces.decoded import Decoded, SpanData
 from workbench.traces.masking.detectors import Detectors
 from workbench.traces.masking.draft import Draft
 from workbench.traces.masking.ids import COUNTRIES, FORMS, find_ids
 from workbench.traces.masking.policy import MaskingPolicy, MaskType, checked, default_policy, policy_from_json
 from workbench.traces.masking.preview import number_in_order, preview
-from workbench.traces.otlp import Decoded, SpanData
 
 POLICY = MaskingPolicy(
     phone_regions=("US", "GB", "ES", "VN"),

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from workbench.core.canonical import hash_bytes
+from workbench.traces.decoded import Decoded, Rejection, Source, SpanData
 from workbench.traces.masking.marker import Marker
 from workbench.traces.masking.names import person_in
 from workbench.traces.masking.policy import Originals
 from workbench.traces.masking.quick_look import is_worth_a_look
 from workbench.traces.models import Feedback
-from workbench.traces.otlp import Decoded, Rejection, Source, SpanData
 
 
 @dataclass
