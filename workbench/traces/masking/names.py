@@ -8,6 +8,9 @@ from workbench.traces.dialects import DIALECTS
 from workbench.traces.masking.detectors import context_of
 from workbench.traces.masking.secret_values import is_secret_name
 
+MAX_PERSON = 200
+"""Characters of an end user's id by which they are known."""
+
 _IDENTITIES = ("session_id", "user_id")
 _OF_STRUCTURE = (
     "model", "provider", "operation", "input_tokens", "output_tokens", "usage", "cost", "cost_details", "first_token_ms",
@@ -52,5 +55,5 @@ def person_in(attributes: dict[str, Any]) -> str | None:
     for name in _USER_ATTRIBUTES:
         value = attributes.get(name)
         if isinstance(value, str) and value:
-            return value[:200]
+            return value[:MAX_PERSON]
     return None
