@@ -17,6 +17,9 @@ from workbench.identity.models import Project
 from workbench.traces.indexer import index_all
 from workbench.traces.masking.policy import MaskingPolicy
 from workbench.traces.masking.rules import policy_of
+from workbench.traces.queries import list_traces
+from workbench.ui.trace_filters import read
+from workbench.ui.trace_list import _row
 
 PAGES = Path(__file__).parents[2] / "pages"
 ADDRESS = "ana@x.example.com"
@@ -116,3 +119,23 @@ def test_a_person_is_forgotten_in_a_shell(
     done = CliRunner().invoke(app, [*asked, "-", "--yes", "--json"], input="u-2\n")
     assert (done.exit_code, json.loads(done.stdout)) == (0, {"keys": 1, "originals": 1, "traces": 1})
     assert CliRunner().invoke(app, [*asked, "u-2"]).exit_code != 0
+
+
+def test_lists_say_what_is_masked_and_find_it(
+    services: Services, project: Project, key: Actor, someone: Callable[..., Actor], home: Path
+) -> None:
+    for said in (f"I am {ADDRESS}, or bob@x.com, +34 600 123 456", "Nothing of anybody"):
+        services.traces.ingest_otlp(key, project.id, body(span({"workbench.input": said})))
+    index_all(services.context)
+    with services.context.database.session() as session:
+        rows = list_traces(session, project.id).rows
+    by_question = {row.input_preview: _row(row, read({}))["marks"] for row in rows}
+    assert by_question == {
+        "I am <EMAIL_1>, or <EMAIL_2>, <PHONE_1>": [["dim", "3 masked", "Masked on the way in: 2 email, 1 phone"]],
+        "Nothing of anybody": [],
+    }
+    asked = ["traces", "list", "--home", str(home), "--json", "--where"]
+    (found,) = map(json.loads, CliRunner().invoke(app, [*asked, "has=masked_values"]).stdout.splitlines())
+    assert found["mask_counts"] == {"EMAIL": 2, "PHONE": 1}
+    (other,) = map(json.loads, CliRunner().invoke(app, [*asked, "lacks=masked_values"]).stdout.splitlines())
+    assert (other["input"], other["mask_counts"]) == ("Nothing of anybody", {})
