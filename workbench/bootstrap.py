@@ -26,7 +26,7 @@ from workbench.prompts.service import PromptService
 from workbench.releases.service import ReleaseService
 from workbench.releases.verify import live
 from workbench.traces.clusters import ClusterService
-from workbench.traces.masking_service import MaskingService
+from workbench.traces.masking.service import MaskingService
 from workbench.traces.saved_views import SavedViewService
 from workbench.traces.service import TraceService
 from workbench.tuning.service import TuningService

@@ -1,7 +1,7 @@
 """The parts of serving that stand alone."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workbench.core.errors import Conflict
@@ -100,9 +100,42 @@ def test_masking_finds_the_usual_forms() -> None:
     assert kinds == ["account", "card", "email", "number"]
 
 
-@given(st.text("ab 1@.,", max_size=60), st.integers(1, 5))
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Your DNI 12345678Z and CPF 529.982.247-25.", "Your DNI [id] and CPF [id]."),
+        ("The password is hunter2! and the key sk-abcdefghij0123456789.", "The password is [secret]! and the key [secret]."),
+        ("gb29 nwbk 6016 1331 9268 19 or ES91 2100 0418 4502 0005 1333", "[account] or [account]"),
+        ("Write to maría@пример.рф today", "Write to [email] today"),
+        ("Account 0012 3456 789 since 2026-11-21 10:30", "Account [number] since 2026-11-21 10:30"),
+        ("٠٦٠٠١٢٣٤٥٦ is theirs", "[number] is theirs"),
+        ("Call 600123456 12345", "Call [number]"),
+    ],
+)
+def test_masking_finds_what_traces_would_mask_and_every_long_number(text: str, expected: str) -> None:
+    assert mask(text)[0] == expected
+
+
+def test_what_the_evidence_says_is_no_personal_data_however_it_is_written() -> None:
+    known = "Help@bank.example.org, (+34) 600-123-456; account ES91 2100 0418 4502 0005 1332; test card 4111 1111 1111 1111"
+    said = "Write help@bank.example.org, call 600 123 456, pay to ES91 2100 0418 4502 0005 1332, not 4111-1111-1111-1111"
+    assert mask(said, known) == (said, [])
+    assert mask("Call 600 123 457", known)[1] == ["number"]
+
+
+PIECES = st.sampled_from(
+    [
+        "The password is ", "hunter2! ", "gb29 nwbk 6016 1331 9268 19", "ES91 2100 0418 4502 0005 1332 ", "DNI 12345678Z",
+        " and ", "ana@x.com ", "call +34 600 123 456 ", "2026-11-21 10:30", " 1,250.00 EUR", "4111 1111 1111 1111", ", ",
+        "order 612345678 ", "pin 1234 ", "ABCD ", "x", "\n",
+    ]
+)  # fmt: skip
+
+
+@settings(max_examples=300)
+@given(st.one_of(st.text("ab 1@.,", max_size=60), st.lists(PIECES, max_size=12).map("".join)), st.integers(1, 9))
 def test_streamed_masking_gives_what_masking_the_whole_gives_up_to_the_begin(text: str, size: int) -> None:
-    streamed = Masked(lambda piece: mask(piece)[0])
+    streamed = Masked(lambda text, before: mask(text, before=before)[0])
     out = "".join(streamed.add(text[i : i + size]) for i in range(0, len(text), size)) + streamed.finish()
     assert out == mask(text.lstrip())[0]
 

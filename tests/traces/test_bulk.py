@@ -23,9 +23,10 @@ from workbench.core.recording import AuditOutbox
 from workbench.identity.models import Project
 from workbench.identity.service import local_administrator
 from workbench.traces import queries, tagging
+from workbench.traces.act_models import ActState, TraceAct
 from workbench.traces.hits import Hits, all_hits, chosen, filter_as_json, filter_from_json, hash_of
 from workbench.traces.indexer import index_all
-from workbench.traces.models import ActState, TraceAct, TraceTag
+from workbench.traces.models import TraceTag
 from workbench.traces.queries import TraceFilter
 from workbench.worker import run
 from workbench.worker.job_run import JobRun

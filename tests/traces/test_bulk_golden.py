@@ -19,9 +19,9 @@ from workbench.evaluation.models import Comparison
 from workbench.golden import queries
 from workbench.golden.models import GoldenSet
 from workbench.identity.models import Project
+from workbench.traces.act_models import ActState
 from workbench.traces.hits import Hits, all_hits
 from workbench.traces.indexer import index_all
-from workbench.traces.models import ActState
 from workbench.traces.queries import TraceFilter
 from workbench.workflows import bulk_golden
 from workbench.workflows.bulk_golden import FULL, IN_SET, LEARNED, NO_LABEL, NO_QUESTION, NO_REFERENCE

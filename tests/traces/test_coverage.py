@@ -17,8 +17,9 @@ from workbench.core.errors import InvalidInput, NotAllowed, NotFound
 from workbench.core.recording import TraceOutbox
 from workbench.identity.models import Project
 from workbench.traces import coverage, own_mapping, queries, remapping
+from workbench.traces.coverage_models import SpanIntake, UnmappedAttribute
 from workbench.traces.indexer import index_all
-from workbench.traces.models import Feedback, SpanIntake, Trace, UnmappedAttribute
+from workbench.traces.models import Feedback, Trace
 
 Send = Callable[..., None]
 

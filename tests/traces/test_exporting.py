@@ -34,7 +34,7 @@ from workbench.traces.exporting import COLUMNS, write_export
 from workbench.traces.hits import all_hits
 from workbench.traces.indexer import index_all
 from workbench.traces.models import Span, SpanSource
-from workbench.traces.otlp import decode_json
+from workbench.traces.otlp_json import decode_json
 from workbench.traces.otlp_writing import export_request
 from workbench.traces.queries import TraceFilter
 

@@ -22,8 +22,8 @@ from workbench.identity.models import Project
 from workbench.identity.service import local_administrator
 from workbench.traces import queries
 from workbench.traces.indexer import index_all
-from workbench.traces.masking_policy import MaskingPolicy
-from workbench.traces.masking_store import policy_of
+from workbench.traces.masking.policy import MaskingPolicy
+from workbench.traces.masking.rules import policy_of
 from workbench.traces.models import Feedback, RejectedSpan, Span, SpanSource, Trace
 
 SECRET = "zq.planted.person@mail.example.org"
@@ -193,13 +193,30 @@ def test_originals_are_seen_with_permission_and_reason_until_the_person_is_forgo
     assert [(one.placeholder, one.text) for one in seen] == [("<EMAIL_1>", SECRET), ("<PHONE_1>", PHONE)]
     with pytest.raises(NotAllowed):
         services.masking.forget_person(reviewer, project.id, SECRET, reason="Asked to")
-    assert services.masking.forget_person(admin, project.id, SECRET, reason="Asked to") == 2
+    for reason in ("", f"{SECRET.title()} asked to", "Call 555 010 2030 or bob@x.com asked"):
+        with pytest.raises(InvalidInput, match="reason"):
+            services.masking.forget_person(admin, project.id, SECRET, reason=reason)
+    with pytest.raises(NotAllowed):
+        services.masking.forgetting(reviewer, project.id, SECRET)
+    with pytest.raises(InvalidInput, match="No user id"):
+        services.masking.forgetting(admin, project.id, " ")
+    with services.context.database.session() as session:
+        pseudonym = session.exec(select(Trace.user_id).where(Trace.trace_id == ids[0])).one()
+    assert pseudonym is not None
+    assert pseudonym.startswith("person-")
+    found = services.masking.forgetting(admin, project.id, pseudonym)
+    assert (found.keys, found.originals, found.traces) == (2, 3, 2)
+    assert services.masking.forget_person(admin, project.id, f" {SECRET}", reason="Asked to") == found
+    assert services.masking.forgetting(admin, project.id, SECRET).keys == 0
+    with pytest.raises(NotFound):
+        services.masking.forget_person(admin, project.id, SECRET, reason="Again")
     assert [one.text for one in services.masking.reveal(reviewer, project.id, ids[0], reason="Again")] == [None, None]
     assert [one.text for one in services.masking.reveal(reviewer, project.id, ids[1], reason="Again")] == [None]
     assert [one.text for one in services.masking.reveal(reviewer, project.id, ids[2], reason="Other")] == [PHONE]
     with services.context.database.session() as session:
         events = [str(one.model_dump()) for one in session.exec(select(TraceOutbox))]
     assert sum("original_seen" in one for one in events) == 4
+    assert sum("person_forgotten" in one for one in events) == 1
     assert not any("zq.planted" in one or "611 222" in one for one in events if "original_seen" in one or "forgotten" in one)
 
 
@@ -210,3 +227,17 @@ def test_where_no_original_is_kept_there_is_nothing_to_see(
     services.traces.ingest_otlp(key, project.id, _said(SECRET, trace_id))
     with pytest.raises(NotFound):
         services.masking.reveal(someone(Role.REVIEWER), project.id, trace_id, reason="Complaint 12")
+
+
+def test_forgetting_a_person_takes_feedback_about_their_sessions_along(
+    services: Services, project: Project, key: Actor, someone: Callable[..., Actor]
+) -> None:
+    admin = someone(Role.ADMIN)
+    services.masking.set_policy(admin, project.id, MaskingPolicy(originals="kept encrypted"), reason="Fraud cases")
+    named = {"user.id": "ana", "session.id": "talk-1"}
+    services.traces.ingest_otlp(key, project.id, body(span(named)))
+    told = {"session_id": "talk-1", "name": "said", "kind": "comment", "value": f"I am {SECRET}"}
+    services.traces.add_feedback(key, project.id, **told)
+    index_all(services.context)
+    found = services.masking.forget_person(admin, project.id, "ana", reason="Request 17")
+    assert (found.keys, found.originals) == (1, 1)

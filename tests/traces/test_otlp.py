@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from tests.traces.factories import START, any_value, body, protobuf, request, span
 from workbench.core.errors import InvalidInput
-from workbench.traces.otlp import decode, decode_json, decode_protobuf
+from workbench.traces.otlp import decode
+from workbench.traces.otlp_json import decode_json
+from workbench.traces.otlp_protobuf import decode_protobuf
 
 texts = st.text(max_size=20).filter(lambda text: "\x00" not in text and not any("\ud800" <= c <= "\udfff" for c in text))
 values = st.recursive(

@@ -19,10 +19,10 @@ from workbench.core.actors import Actor, Role
 from workbench.core.clock import now
 from workbench.identity.models import Project
 from workbench.traces import queries
+from workbench.traces.act_models import TraceAct
 from workbench.traces.filters import HAS
 from workbench.traces.hits import chosen
 from workbench.traces.indexer import index_all
-from workbench.traces.models import TraceAct
 from workbench.traces.queries import SORTS, SpanBar, TraceFilter
 from workbench.ui import guard, links, span_tree, trace_bulk, trace_filters, trace_list, trace_recent, trace_view
 from workbench.ui.trace_filters import CHOICES, PERIODS, View

@@ -25,7 +25,7 @@ from workbench.traces.cli_views import trace_as_json, trace_json_pieces
 from workbench.traces.exporting import write_export
 from workbench.traces.hits import all_hits
 from workbench.traces.indexer import index_all
-from workbench.traces.masking_policy import MaskingPolicy
+from workbench.traces.masking.policy import MaskingPolicy
 from workbench.traces.queries import SORTS, TraceFilter
 
 
@@ -149,7 +149,7 @@ def test_masking_numbers_a_trace_and_keeps_originals_on_postgresql(services: Ser
         assert queries.get_trace(session, project.id, trace_id).mask_counts == {"EMAIL": 4}
     seen = services.masking.reveal(admin, project.id, trace_id, reason="Complaint 12")
     assert {one.text for one in seen} == {"a@x.example", *(f"person{number}@x.example" for number in range(3))}
-    assert services.masking.forget_person(admin, project.id, "u", reason="Asked to") == 1
+    assert services.masking.forget_person(admin, project.id, "u", reason="Asked to").keys == 1
     assert {one.text for one in services.masking.reveal(admin, project.id, trace_id, reason="Again")} == {None}
 
 

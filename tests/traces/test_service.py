@@ -91,8 +91,8 @@ def test_one_batch_that_may_not_be_stored_does_not_take_others_down(
     services: Services, project: Project, key: Actor, sender: Callable[..., Actor]
 ) -> None:
     from workbench.core.actors import Permission
-    from workbench.traces.masking_store import new_draft
-    from workbench.traces.otlp import decode_json
+    from workbench.traces.masking.rules import new_draft
+    from workbench.traces.otlp_json import decode_json
     from workbench.traces.store import Batch
 
     writer = services.traces._writer

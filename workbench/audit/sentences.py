@@ -69,6 +69,9 @@ PHRASES: dict[str, str] = {
     "traces.exported": "exported traces to a file of their own",
     "traces.ingested": "delivered traces to {subject}",
     "traces.mapping_changed": "changed the mapping of trace attributes",
+    "traces.masking_changed": "changed what is masked in traces",
+    "traces.original_seen": "saw the originals of {subject}",
+    "traces.person_forgotten": "erased the originals of an end user",
     "traces.remap_asked": "had stored traces read again",
 }
 """What an actor did, for the types that read better with words of their own. `{subject}` stands for the thing."""

@@ -16,8 +16,9 @@ from workbench.traces import cli_views, queries, remapping
 from workbench.traces.hits import all_hits
 from workbench.traces.imports import FORMAT_WORDS, ImportReport, reader_for, recognise
 from workbench.traces.indexer import index_pending
-from workbench.traces.masking import preview
-from workbench.traces.masking_store import policy_of
+from workbench.traces.masking.preview import preview
+from workbench.traces.masking.rules import policy_of
+from workbench.traces.masking.service import Forgetting
 
 _MAX_CHECKED = 16 << 20
 
@@ -224,6 +225,36 @@ def mask_check(
     print(masked, end="" if masked.endswith("\n") else "\n")
     said = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items())) or "nothing"
     print(f"masked: {said} (rules version {policy.version})", file=sys.stderr)
+
+
+@app.command("forget-person")
+def forget_person(
+    user_id: Annotated[str, typer.Argument(help="Id or pseudonym of the end user, or - to read it from standard input.")],
+    reason: Annotated[str, typer.Option(help="Why, without naming the person: it is written into the ledger.")],
+    home: Home = None,
+    project: ProjectKey = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed where the id comes from standard input.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Erase the keys of an end user's originals, so that nobody can read them again. It cannot be undone."""
+    services, from_input = open_home(home), user_id == "-"
+    project_id = pick_project(services, project).id
+    person = sys.stdin.readline().rstrip("\r\n") if from_input else user_id
+    found = services.masking.forgetting(local_administrator(), project_id, person)
+    if found.keys and not yes:
+        if from_input:
+            raise InvalidInput("Nobody can be asked while the id comes from standard input.", todo="Add --yes.")
+        typer.confirm(f"{_taken(found)} become unreadable, for good. Go on?", abort=True, err=True)
+    done = services.masking.forget_person(local_administrator(), project_id, person, reason=reason)
+    if as_json:
+        emit(asdict(done))
+    else:
+        print(f"Unreadable now: {_taken(done)}.")
+
+
+def _taken(found: Forgetting) -> str:
+    originals, traces = found.originals, found.traces
+    return f"{originals:,} original{'s' * (originals != 1)} of {traces:,} trace{'s' * (traces != 1)}"
 
 
 def _first_bytes(path: Path) -> bytes:

@@ -12,8 +12,8 @@ from workbench.datasets.builder import Collected
 from workbench.datasets.rows import Row
 from workbench.datasets.settings import BuildSettings
 from workbench.golden.leaks import find_leaks
-from workbench.traces.masking_detectors import detectors_of
-from workbench.traces.masking_policy import MaskingPolicy, default_policy
+from workbench.traces.masking.detectors import detectors_of
+from workbench.traces.masking.policy import MaskingPolicy, default_policy
 
 NEAR = 0.9
 """Cosine from which a question counts as a near-duplicate of a golden one."""

@@ -131,7 +131,8 @@ class AnswerService:
         self._check_base(configuration)
         started = time.perf_counter()
         evidence = _evidence_text(one.shown)
-        masked = Masked(lambda text: mask(text, evidence)[0] if configuration.guard.mask_personal_data else text)
+        masks = configuration.guard.mask_personal_data
+        masked = Masked(lambda text, before: mask(text, evidence, before=before)[0] if masks else text)
         whole: Generated | None = None
         for piece in self.runtime.stream(_model_prompt(content, one, max_new_tokens), adapter=configuration.generator_adapter):
             if isinstance(piece, Generated):

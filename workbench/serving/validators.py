@@ -6,22 +6,22 @@ from collections.abc import Collection
 from workbench.prompts.assemble import sentences
 from workbench.prompts.phrases import is_decline
 from workbench.serving.configuration import GuardPolicy
+from workbench.serving.personal_data import MASKS
 from workbench.traces.languages import recognize
 
 _CITATION = re.compile(r"\[([a-z0-9][a-z0-9.-]{0,79})\]")
-_MASKS = frozenset({"email", "account", "card", "number"})
 _TELLING_WORDS = 5
 """Shorter answers are too short to tell their language from."""
 
 
 def cited_keys(text: str) -> list[str]:
     """The keys in brackets, in order, each once."""
-    return list(dict.fromkeys(key for key in _CITATION.findall(text) if key not in _MASKS))
+    return list(dict.fromkeys(key for key in _CITATION.findall(text) if key not in MASKS))
 
 
 def without_citations(text: str) -> str:
     """The text as it is read aloud."""
-    spoken = _CITATION.sub(lambda match: match[0] if match[1] in _MASKS else "", text)
+    spoken = _CITATION.sub(lambda match: match[0] if match[1] in MASKS else "", text)
     return re.sub(r"\s+([.,;!?])", r"\1", re.sub(r"[ \t]{2,}", " ", spoken)).strip()
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from workbench import __version__
 from workbench.core.errors import InvalidInput
-from workbench.traces.otlp import Decoded, Source, SpanData
+from workbench.traces.decoded import Decoded, Source, SpanData
 
 _TRACE_ID = re.compile(r"[0-9a-f]{32}")
 

@@ -14,6 +14,7 @@ from workbench.traces.queries import TraceFilter, feedback_of, get_trace, list_t
 _FIELDS = (
     "trace_id", "project", "name", "session_id", "user_id", "started_at", "duration_ms", "status", "input", "output", "model",
     "input_tokens", "output_tokens", "cost", "language", "release", "prompt_version", "corpus_commit", "dialect",
+    "mask_counts",
 )  # fmt: skip
 
 

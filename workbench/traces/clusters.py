@@ -17,7 +17,8 @@ from workbench.core.actors import Actor, Permission, process_actor
 from workbench.core.clock import now
 from workbench.core.unit_of_work import Context, Service
 from workbench.identity.queries import list_projects
-from workbench.traces.models import ClusterRun, Feedback, Trace, TraceCluster, TraceClusterMember
+from workbench.traces.cluster_models import ClusterRun, TraceCluster, TraceClusterMember
+from workbench.traces.models import Feedback, Trace
 from workbench.traces.store import table, writing
 
 DAYS = 14

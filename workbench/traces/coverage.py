@@ -18,9 +18,10 @@ from workbench.core.clock import now
 from workbench.core.unit_of_work import Context
 from workbench.traces.annotations import PREFIXES
 from workbench.traces.assemble import StoredSpan
+from workbench.traces.coverage_models import SpanIntake, UnmappedAttribute
 from workbench.traces.dialects import DIALECTS, PLAIN, Dialect, dialects_of
 from workbench.traces.extract import dialect_name
-from workbench.traces.models import SpanIntake, Trace, UnmappedAttribute
+from workbench.traces.models import Trace
 from workbench.traces.own_mapping import OwnMapping, own_mappings
 from workbench.traces.store import insert, table
 

@@ -5,7 +5,7 @@ same whether there are a thousand traces or a million.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from typing import Any
@@ -190,29 +190,38 @@ def one_at_a_time(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(hashtextextended('trace_facet', 0))"))
 
 
-def counts_of(connection: Connection, keys: Iterable[Key]) -> Counts:
-    """What these traces add to the counts, as they are stored now."""
+def counts_of(connection: Connection, keys: Iterable[Key], names: Collection[str] = COUNTED) -> Counts:
+    """What these traces add to the counts, as they are stored now.
+
+    Args:
+        names: of COUNTED; whoever changes nothing else need not count more.
+    """
     counts: Counts = Counter()
     by_project: dict[str, list[str]] = {}
     for project_id, trace_id in keys:
         by_project.setdefault(project_id, []).append(trace_id)
     tool = table(TraceTool).c
+    read = [name for name in FACETS if name in names]
+    columns = [_TRACE.c.trace_id, _TRACE.c.started_at, _TRACE.c.tags, *(_TRACE.c[name] for name in read)]
     for project_id, trace_ids in by_project.items():
         for start in range(0, len(trace_ids), _AT_ONCE):
             part = trace_ids[start : start + _AT_ONCE]
-            columns = [_TRACE.c.trace_id, _TRACE.c.started_at, _TRACE.c.tags, *(_TRACE.c[name] for name in FACETS)]
             rows = select(*columns).where(_TRACE.c.project_id == project_id, _TRACE.c.trace_id.in_(part))
             days: dict[str, str] = {}
             for trace_id, started, tags, *values in connection.execute(rows):
                 day = days[trace_id] = started.astimezone(UTC).date().isoformat()
-                counts.update((project_id, day, "tag", tag) for tag in set(tags))
+                if "tag" in names:
+                    counts.update((project_id, day, "tag", tag) for tag in set(tags))
                 counts.update(
-                    (project_id, day, name, value) for name, value in zip(FACETS, values, strict=True) if value is not None
+                    (project_id, day, name, value) for name, value in zip(read, values, strict=True) if value is not None
                 )
-            named = select(tool.trace_id, tool.tool).where(tool.project_id == project_id, tool.trace_id.in_(part))
-            counts.update(
-                (project_id, days[trace_id], "tool", word) for trace_id, word in connection.execute(named) if trace_id in days
-            )
+            if "tool" in names:
+                named = select(tool.trace_id, tool.tool).where(tool.project_id == project_id, tool.trace_id.in_(part))
+                counts.update(
+                    (project_id, days[trace_id], "tool", word)
+                    for trace_id, word in connection.execute(named)
+                    if trace_id in days
+                )
     return counts
 
 

@@ -9,7 +9,9 @@ from sqlalchemy import case, exists, func, select
 from sqlmodel import Session, col
 
 from workbench.traces import search
-from workbench.traces.models import NANOS, Trace, TraceClusterMember, TraceTag, TraceTool
+from workbench.traces.cluster_models import TraceClusterMember
+from workbench.traces.masking.models import MaskedValue
+from workbench.traces.models import NANOS, Trace, TraceTag, TraceTool
 from workbench.traces.store import table
 
 _TRACE = table(Trace)
@@ -58,6 +60,11 @@ HAS: dict[str, Any] = {
     "tags": exists(
         select(col(TraceTag.tag))
         .where(col(TraceTag.project_id) == _TRACE.c.project_id, col(TraceTag.trace_id) == _TRACE.c.trace_id)
+        .correlate(_TRACE)
+    ),
+    "masked_values": exists(
+        select(col(MaskedValue.scope))
+        .where(col(MaskedValue.project_id) == _TRACE.c.project_id, col(MaskedValue.scope) == _TRACE.c.trace_id)
         .correlate(_TRACE)
     ),
 }

@@ -10,13 +10,14 @@ from typing import Any, Protocol
 from workbench.core.canonical import hash_bytes
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound, WorkbenchError
+from workbench.traces.decoded import Decoded
 from workbench.traces.feedback import feedback_row
 from workbench.traces.importers import langfuse, phoenix
 from workbench.traces.importers.building import Piece
 from workbench.traces.importers.chat import ChatReader
 from workbench.traces.importers.records import container_of, records
 from workbench.traces.importers.tabular import Table, TableReader
-from workbench.traces.otlp import Decoded, decode_json
+from workbench.traces.otlp_json import decode_json
 
 FORMATS = ("otlp", "chat", "csv", "langfuse", "phoenix")
 FORMAT_WORDS = {

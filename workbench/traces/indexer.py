@@ -15,7 +15,7 @@ from workbench.core.unit_of_work import Context
 from workbench.traces import coverage, facets, remapping, search
 from workbench.traces.annotations import feedback_carried, is_evaluation
 from workbench.traces.assemble import StoredSpan, assemble, sent_tags, tools_of, trace_text
-from workbench.traces.masking_store import counts_of
+from workbench.traces.masking.numbering import counts_of
 from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag, TraceTool
 from workbench.traces.own_mapping import OwnMapping, own_mappings
 from workbench.traces.store import insert, let_senders_go_first, table, touch, writing

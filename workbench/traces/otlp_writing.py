@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from workbench.traces.decoded import KINDS, STATUSES
 from workbench.traces.models import Span, SpanSource
-from workbench.traces.otlp import KINDS, STATUSES
 
 _EXTRA = {
     "trace_state": "traceState",

@@ -8,8 +8,8 @@ from functools import lru_cache
 from sqlmodel import Session, col, select
 
 from workbench.core.errors import InvalidInput
+from workbench.traces.coverage_models import ProjectMapping
 from workbench.traces.dialects import Dialect
-from workbench.traces.models import ProjectMapping
 
 COLUMNS: dict[str, str] = {
     "input": "Question",

@@ -68,6 +68,8 @@ class TraceSummary:
     has_correction: bool
     dialect: str
     span_count: int
+    mask_counts: dict[str, int]
+    """Type → how many different values were masked."""
     tags: list[str]
     input_preview: str
     output_preview: str

@@ -8,8 +8,9 @@ from sqlmodel import Session, col, select
 
 from workbench.core.clock import now
 from workbench.core.unit_of_work import Context
+from workbench.traces.coverage_models import Remap
 from workbench.traces.dialects import MAPPING_VERSION
-from workbench.traces.models import Remap, Trace, TracePending
+from workbench.traces.models import Trace, TracePending
 from workbench.traces.own_mapping import current
 from workbench.traces.store import table, touch, writing
 

@@ -14,8 +14,8 @@ from workbench.core.clock import now
 from workbench.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from workbench.core.unit_of_work import Service, UnitOfWork
 from workbench.identity.policy import allowed
-from workbench.traces.models import DefaultView, SavedView
 from workbench.traces.store import insert, writing
+from workbench.traces.view_models import DefaultView, SavedView
 
 Query = Mapping[str, str | Sequence[str]]
 """Query parameter → its value, or several."""

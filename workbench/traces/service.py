@@ -18,14 +18,18 @@ from workbench.core.ids import new_id
 from workbench.core.unit_of_work import Service, UnitOfWork
 from workbench.traces import own_mapping, tagging
 from workbench.traces.answers import LoggedAnswer, spans_of_answer
+from workbench.traces.coverage_models import ProjectMapping, Remap
+from workbench.traces.decoded import Decoded, Rejection
 from workbench.traces.dialects import MAPPING_VERSION
 from workbench.traces.feedback import feedback_row
 from workbench.traces.import_runs import ImportRun, begin
 from workbench.traces.imports import ImportReport, Reader, import_file, reader_for, recognise
 from workbench.traces.indexer import assemble_pending, index_all, index_texts
-from workbench.traces.masking_store import new_draft, settle
-from workbench.traces.models import Feedback, ProjectMapping, Remap, Span, Trace, TraceTag
-from workbench.traces.otlp import Decoded, Rejection, decode, decode_json
+from workbench.traces.masking.numbering import settle
+from workbench.traces.masking.rules import new_draft
+from workbench.traces.models import Feedback, Span, Trace, TraceTag
+from workbench.traces.otlp import decode
+from workbench.traces.otlp_json import decode_json
 from workbench.traces.store import Batch, GroupWriter, in_a_hurry, insert, touch, writing
 
 _REFRESH = 200

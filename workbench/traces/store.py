@@ -23,10 +23,10 @@ from workbench.core.clock import now
 from workbench.core.database import TRACES
 from workbench.core.ids import new_id
 from workbench.core.unit_of_work import Context, UnitOfWork
-from workbench.traces.masking import Draft
-from workbench.traces.masking_store import settle
+from workbench.traces.decoded import Decoded
+from workbench.traces.masking.draft import Draft
+from workbench.traces.masking.numbering import settle
 from workbench.traces.models import RejectedSpan, Span, SpanSource, TracePending
-from workbench.traces.otlp import Decoded
 
 try:
     import fcntl

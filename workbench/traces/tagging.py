@@ -15,7 +15,8 @@ from workbench.core.clock import now
 from workbench.core.errors import InvalidInput
 from workbench.core.unit_of_work import Context, UnitOfWork
 from workbench.traces import facets
-from workbench.traces.models import Trace, TracePending, TraceTag, TraceTagTaken
+from workbench.traces.act_models import TraceTagTaken
+from workbench.traces.models import Trace, TracePending, TraceTag
 from workbench.traces.store import insert, table
 
 _TRACE, _TAG, _TAKEN, _PENDING = table(Trace).c, table(TraceTag).c, table(TraceTagTaken).c, table(TracePending).c
@@ -136,11 +137,11 @@ def _show(work: UnitOfWork, context: Context, project_id: str, tags: dict[str, l
     connection = work.session.connection()
     keys = [(project_id, trace_id) for trace_id in tags]
     counted = facets.are_kept(connection)
-    before = facets.counts_of(connection, keys) if counted else None
+    before = facets.counts_of(connection, keys, ["tag"]) if counted else None
     row = update(table(Trace)).where(_TRACE.project_id == project_id, _TRACE.trace_id == bindparam("of_trace"))
     connection.execute(row.values(tags=bindparam("shown")), [{"of_trace": one, "shown": shown} for one, shown in tags.items()])
     if before is not None:
-        facets.move(connection, context, before, facets.counts_of(connection, keys))
+        facets.move(connection, context, before, facets.counts_of(connection, keys, ["tag"]))
     waiting = (_PENDING.project_id == project_id, _PENDING.trace_id.in_(list(tags)))
     connection.execute(update(table(TracePending)).where(*waiting).values(touched=_PENDING.touched + 1))
 

@@ -7,11 +7,12 @@ import streamlit as st
 
 from workbench.core.actors import Permission
 from workbench.core.errors import WorkbenchError
-from workbench.traces.masking import preview
-from workbench.traces.masking_ids import COUNTRIES
-from workbench.traces.masking_policy import IN_WORDS, MaskingPolicy, MaskType, Originals, checked
-from workbench.traces.masking_store import history_of, policy_of
+from workbench.traces.masking.ids import COUNTRIES
+from workbench.traces.masking.policy import IN_WORDS, MaskingPolicy, MaskType, Originals, checked
+from workbench.traces.masking.preview import preview
+from workbench.traces.masking.rules import history_of, policy_of
 from workbench.ui import page
+from workbench.ui.admin_forgetting import forget_person
 from workbench.ui.guard import Visit
 
 _EXAMPLE = "I am ana.ruiz@example.com, card 4111 1111 1111 1111, call +34 600 123 456. Order 612345678 of 2026-05-28."
@@ -43,6 +44,7 @@ def masking(visit: Visit) -> None:
             with st.expander(f"Earlier changes ({len(history)})", key="masking_history"):
                 for one in history[:50]:
                     page.plain(f"Version {one.version}   {page.moment(one.at)}   {one.reason}")
+        forget_person(visit)
 
 
 def _rules(visit: Visit, current: MaskingPolicy) -> MaskingPolicy:

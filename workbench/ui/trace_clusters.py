@@ -8,8 +8,9 @@ from workbench.core.actors import Permission
 from workbench.core.clock import now
 from workbench.core.ids import new_id
 from workbench.traces import clusters
+from workbench.traces.cluster_models import TraceCluster
 from workbench.traces.clusters import Clusters
-from workbench.traces.models import Trace, TraceCluster
+from workbench.traces.models import Trace
 from workbench.traces.queries import traces_by_id
 from workbench.ui import links, page
 from workbench.ui.guard import Visit

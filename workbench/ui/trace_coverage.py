@@ -11,7 +11,7 @@ from workbench.core.actors import Permission
 from workbench.core.clock import now
 from workbench.core.ids import new_id
 from workbench.traces import coverage, own_mapping, queries, remapping
-from workbench.traces.models import UnmappedAttribute
+from workbench.traces.coverage_models import UnmappedAttribute
 from workbench.ui import charts, links, page
 from workbench.ui.guard import Visit
 

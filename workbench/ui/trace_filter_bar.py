@@ -90,7 +90,8 @@ def _chips(filters: TraceFilter) -> list[tuple[str, dict[str, Any]]]:
     for name, title in CHOICES.items():
         if name not in FIRST_ROW:
             values = getattr(filters, name)
-            chips += [(f"{title}: {one}", {name: tuple(other for other in values if other != one)}) for one in values]
+            said = {one: one.replace("_", " ") if name in ("has", "lacks") else one for one in values}
+            chips += [(f"{title}: {said[one]}", {name: tuple(other for other in values if other != one)}) for one in values]
     for name, title in NUMBERS.items():
         low, high = getattr(filters, f"{name}_min"), getattr(filters, f"{name}_max")
         if low is not None or high is not None:

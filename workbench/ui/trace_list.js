@@ -86,7 +86,11 @@ class List {
     text.append(make("div", "question", row.question || "(no question)"), make("div", "answer", row.answer || row.error || "(no answer)"));
     if (row.marks.length) {
       const marks = make("div", "marks");
-      for (const [kind, word] of row.marks) marks.append(make("span", `mark ${kind}`, word));
+      for (const [kind, word, title] of row.marks) {
+        const mark = make("span", `mark ${kind}`, word);
+        if (title) mark.title = title;
+        marks.append(mark);
+      }
       text.append(marks);
     }
     const cells = row.cells.map((pair, number) => {

@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 import streamlit as st
 
 from workbench.traces.queries import TraceSummary
-from workbench.ui import page
+from workbench.ui import page, trace_masking
 from workbench.ui.trace_filters import View, write
 
 _HERE = Path(__file__).parent
@@ -75,6 +75,8 @@ def _row(row: TraceSummary, view: View) -> dict[str, Any]:
     day = f"{row.started_at:%-d %b %H:%M}"
     marks = [["bad", "error"]] if row.status == "error" else []
     marks += [["good", "correction"]] if row.has_correction else []
+    if masked := sum(row.mask_counts.values()):
+        marks.append(["dim", f"{masked:,} masked", f"Masked on the way in: {trace_masking.in_words(row.mask_counts)}"])
     marks += [["", tag] for tag in row.tags[:6]]
     return {
         "id": row.trace_id,

@@ -1,10 +1,12 @@
 """What was masked in a trace, and, where it is kept and permitted, the way to see it."""
 
+from collections.abc import Mapping
+
 import streamlit as st
 
 from workbench.core.actors import Permission
 from workbench.core.errors import WorkbenchError
-from workbench.traces.masking_store import keeps_originals_of
+from workbench.traces.masking.numbering import keeps_originals_of
 from workbench.traces.models import Trace
 from workbench.ui import page
 from workbench.ui.guard import Visit
@@ -18,13 +20,19 @@ def glance(trace: Trace) -> list[list[str]]:
     return [] if trace.mask_policy else [["Masked", "stored before masking", ""]]
 
 
+def in_words(counts: Mapping[str, int]) -> str:
+    """Counts by type, such as `1 email, 2 phone`."""
+    return ", ".join(f"{count} {kind.lower()}" for kind, count in sorted(counts.items()))
+
+
 def show(visit: Visit, trace: Trace) -> None:
     """Which types were masked, and for those who may, the originals."""
     if not trace.mask_counts:
         return
-    said = ", ".join(f"{count} {kind.lower()}" for kind, count in sorted(trace.mask_counts.items()))
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.caption(f"Masked on the way in: {said}, by version {trace.mask_policy} of the project's rules.")
+        st.caption(
+            f"Masked on the way in: {in_words(trace.mask_counts)}, by version {trace.mask_policy} of the project's rules."
+        )
         if not visit.can(Permission.SEE_ORIGINALS):
             return
         with visit.read() as session:

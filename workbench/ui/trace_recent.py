@@ -6,7 +6,7 @@ from workbench.core.actors import Permission
 from workbench.core.errors import NotFound, NotSignedIn
 from workbench.core.ids import new_id
 from workbench.core.jobs import Job
-from workbench.traces.models import ActState, TraceAct
+from workbench.traces.act_models import ActState, TraceAct
 from workbench.ui import guard, page
 from workbench.ui.guard import Visit
 from workbench.workflows.bulk import is_running, job_of, recent_acts

@@ -8,7 +8,7 @@ import streamlit as st
 from workbench.core.errors import NotFound, WorkbenchError
 from workbench.core.ids import new_id
 from workbench.traces import saved_views
-from workbench.traces.models import SavedView
+from workbench.traces.view_models import SavedView
 from workbench.ui import page, trace_filters
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View

@@ -20,9 +20,9 @@ from workbench.core.errors import Conflict, InvalidInput, NotFound
 from workbench.core.ids import new_id
 from workbench.core.jobs import Job, enqueue
 from workbench.core.unit_of_work import Service, UnitOfWork
+from workbench.traces.act_models import ActState, TraceAct
 from workbench.traces.exporting import Export, write_export
 from workbench.traces.hits import Hits, filter_for_ledger, hash_of
-from workbench.traces.models import ActState, TraceAct
 from workbench.workflows.bulk_kinds import EXPORT
 from workbench.workflows.bulk_run import Port
 from workbench.workflows.bulk_work import carry_out, carry_out_undo, get_act, job_folder, keep_ids, kind_of

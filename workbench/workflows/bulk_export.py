@@ -11,9 +11,10 @@ from workbench.core.actors import Permission
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput
 from workbench.identity.models import Project
+from workbench.traces.act_models import ActState, TraceAct
 from workbench.traces.exporting import ENDINGS, FORMATS, write_export
 from workbench.traces.hits import Hits
-from workbench.traces.models import ActState, Trace, TraceAct
+from workbench.traces.models import Trace
 from workbench.traces.store import table
 from workbench.workflows.bulk_run import BulkRun, Halted
 

@@ -18,8 +18,9 @@ from workbench.golden.leaks import find_leaks
 from workbench.golden.models import GoldenSet
 from workbench.golden.service import add_cases, remove_cases, text_key
 from workbench.identity.models import Project
+from workbench.traces.act_models import TraceAct
 from workbench.traces.hits import Hits
-from workbench.traces.models import Feedback, Trace, TraceAct
+from workbench.traces.models import Feedback, Trace
 from workbench.traces.queries import traces_by_id
 from workbench.workflows.bulk_run import BulkRun, Halted
 

@@ -1,6 +1,6 @@
 """The kinds of acts on many traces: send to a queue, tag, untag, add to a golden set, export."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from sqlalchemy import exists, func, select
@@ -11,9 +11,11 @@ from workbench.annotation.queries import get_queue
 from workbench.annotation.queues import fill, take_out, untouched
 from workbench.core.actors import Permission
 from workbench.core.errors import Conflict
+from workbench.core.unit_of_work import UnitOfWork
 from workbench.traces import tagging
+from workbench.traces.act_models import TraceAct, TraceTagTaken
 from workbench.traces.hits import Hits, hash_of
-from workbench.traces.models import Trace, TraceAct, TraceTag, TraceTagTaken
+from workbench.traces.models import Trace, TraceTag
 from workbench.traces.store import table
 from workbench.workflows.bulk_export import ExportTraces
 from workbench.workflows.bulk_golden import AddToGolden
@@ -108,17 +110,7 @@ class Tag:
         return {"tagged so already": hits.count(session, project_id, _tagged(project_id, spec["tag"]))}, ""
 
     def carry_out(self, run: BulkRun) -> None:
-        word = run.act.spec["tag"]
-        for done, part in run.batches():
-            with run.writing_traces(self.permission) as work:
-                found = tagging.put(work, run.context, run.act.project_id, part, word, act_id=run.act.id)
-                if found.changed:
-                    work.record(
-                        "traces.tagged", subject=("trace_tag", word), project_id=run.act.project_id, tag=word,
-                        act=run.act.id, added=found.changed, ids_hash=hash_of(part),
-                    )  # fmt: skip
-            with run.writing() as work:
-                run.advance(work, done, found.missing)
+        self._batches(run, tagging.put, "traces.tagged", "added")
 
     def count(self, session: Session, act: TraceAct) -> None:
         act.changed = self._there(session, act)
@@ -128,15 +120,29 @@ class Tag:
         return self._there(session, act), 0, "Somebody has taken the tag off all of them already."
 
     def undo_some(self, run: BulkRun) -> int:
+        return self._undo_batch(run, tagging.take_back, "traces.untagged", "taken")
+
+    def _batches(self, run: BulkRun, change: Callable[..., tagging.Tagged], event: str, counted_as: str) -> None:
         word = run.act.spec["tag"]
+        for done, part in run.batches():
+            with run.writing_traces(self.permission) as work:
+                found = change(work, run.context, run.act.project_id, part, word, act_id=run.act.id)
+                if found.changed:
+                    self._record(run, work, event, **{counted_as: found.changed}, ids_hash=hash_of(part))
+            with run.writing() as work:
+                run.advance(work, done, found.missing)
+
+    def _undo_batch(self, run: BulkRun, change: Callable[..., int], event: str, counted_as: str) -> int:
         with run.writing_traces(self.permission) as work:
-            taken = tagging.take_back(work, run.context, run.act.project_id, word, act_id=run.act.id, limit=BATCH)
-            if taken:
-                work.record(
-                    "traces.untagged", subject=("trace_tag", word), project_id=run.act.project_id, tag=word,
-                    act=run.act.id, taken=taken,
-                )  # fmt: skip
-        return taken
+            changed = change(work, run.context, run.act.project_id, run.act.spec["tag"], act_id=run.act.id, limit=BATCH)
+            if changed:
+                self._record(run, work, event, **{counted_as: changed})
+        return changed
+
+    @staticmethod
+    def _record(run: BulkRun, work: UnitOfWork, event: str, **what: Any) -> None:
+        word, project_id = run.act.spec["tag"], run.act.project_id
+        work.record(event, subject=("trace_tag", word), project_id=project_id, tag=word, act=run.act.id, **what)
 
     @staticmethod
     def _there(session: Session, act: TraceAct) -> int:
@@ -158,17 +164,7 @@ class Untag(Tag):
         return {"without this tag": total - tagged, "came with the tag": sent}, ""
 
     def carry_out(self, run: BulkRun) -> None:
-        word = run.act.spec["tag"]
-        for done, part in run.batches():
-            with run.writing_traces(self.permission) as work:
-                found = tagging.take(work, run.context, run.act.project_id, part, word, act_id=run.act.id)
-                if found.changed:
-                    work.record(
-                        "traces.untagged", subject=("trace_tag", word), project_id=run.act.project_id, tag=word,
-                        act=run.act.id, taken=found.changed, ids_hash=hash_of(part),
-                    )  # fmt: skip
-            with run.writing() as work:
-                run.advance(work, done, found.missing)
+        self._batches(run, tagging.take, "traces.untagged", "taken")
 
     def count(self, session: Session, act: TraceAct) -> None:
         act.changed = self._there(session, act)
@@ -178,15 +174,7 @@ class Untag(Tag):
         return self._there(session, act), 0, "There is no tag left to put back."
 
     def undo_some(self, run: BulkRun) -> int:
-        word = run.act.spec["tag"]
-        with run.writing_traces(self.permission) as work:
-            back = tagging.put_back(work, run.context, run.act.project_id, word, act_id=run.act.id, limit=BATCH)
-            if back:
-                work.record(
-                    "traces.tagged", subject=("trace_tag", word), project_id=run.act.project_id, tag=word, act=run.act.id,
-                    added=back,
-                )  # fmt: skip
-        return back
+        return self._undo_batch(run, tagging.put_back, "traces.tagged", "added")
 
     @staticmethod
     def _there(session: Session, act: TraceAct) -> int:

@@ -12,8 +12,8 @@ from sqlmodel import Session
 from workbench.core.actors import Actor, Permission
 from workbench.core.jobs import Job, JobState, LostLease
 from workbench.core.unit_of_work import Context, UnitOfWork
+from workbench.traces.act_models import TraceAct
 from workbench.traces.hits import Hits
-from workbench.traces.models import TraceAct
 from workbench.traces.store import writing
 
 BATCH = 500

@@ -10,8 +10,8 @@ from workbench.core.errors import InvalidInput, NotFound, WorkbenchError
 from workbench.core.jobs import LostLease
 from workbench.core.unit_of_work import Context
 from workbench.identity.service import actor_of_person, local_administrator
+from workbench.traces.act_models import ActState, TraceAct
 from workbench.traces.hits import Hits, hash_of
-from workbench.traces.models import ActState, TraceAct
 from workbench.workflows.bulk_kinds import KINDS
 from workbench.workflows.bulk_run import BulkRun, Halted, Kind, Port
 

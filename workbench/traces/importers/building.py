@@ -10,7 +10,7 @@ from decimal import Decimal
 from typing import Any
 
 from workbench.core.errors import InvalidInput
-from workbench.traces.otlp import Decoded, Source, SpanData
+from workbench.traces.decoded import Decoded, Source, SpanData
 
 _MAX_DEPTH = 64
 _LAST_NS = 9_223_372_036_854_775_807

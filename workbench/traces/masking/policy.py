@@ -8,7 +8,7 @@ from typing import Any
 import phonenumbers
 
 from workbench.core.errors import InvalidInput
-from workbench.traces.masking_ids import COUNTRIES
+from workbench.traces.masking.ids import COUNTRIES
 
 MAX_TERMS = 500
 MAX_TERM = 200

@@ -1,6 +1,5 @@
-"""Masking's memory: policies by version, and which value has which number in a trace."""
+"""Which value has which number in a trace: given when it first comes, and kept."""
 
-import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -8,52 +7,13 @@ from typing import Any
 from sqlalchemy import func, text
 from sqlmodel import Session, col, select
 
-from workbench.core.keys import secret_key
 from workbench.core.unit_of_work import Context
-from workbench.identity.models import Project
-from workbench.traces.masking import Draft, Marked
-from workbench.traces.masking_originals import PersonKeys, seal
-from workbench.traces.masking_policy import MaskingPolicy, default_policy, policy_from_json
-from workbench.traces.models import MaskedValue, MaskingRules, PersonKey
+from workbench.traces.masking.draft import Draft
+from workbench.traces.masking.marker import Marked
+from workbench.traces.masking.models import MaskedValue, PersonKey
+from workbench.traces.masking.originals import PersonKeys, seal
 
 _AT_ONCE = 400
-_REMEMBERED = "masking.rules"
-_FRESH_SECONDS = 1.0
-
-
-def policy_of(session: Session, project_id: str) -> MaskingPolicy:
-    """The rules that hold in a project now; version 1 is what every project begins with."""
-    rules = session.exec(
-        select(MaskingRules).where(MaskingRules.project_id == project_id).order_by(col(MaskingRules.version).desc()).limit(1)
-    ).first()
-    if rules is not None:
-        return policy_from_json(rules.rules, rules.version)
-    project = session.get(Project, project_id)
-    return default_policy(project.languages if project is not None else ())
-
-
-def history_of(session: Session, project_id: str) -> Sequence[MaskingRules]:
-    """The versions that people made, newest first."""
-    return session.exec(
-        select(MaskingRules).where(MaskingRules.project_id == project_id).order_by(col(MaskingRules.version).desc())
-    ).all()
-
-
-def new_draft(context: Context, project_id: str) -> Draft:
-    """A draft under the rules that hold now; other processes see a change of them within a second."""
-    remembered: dict[str, tuple[float, MaskingPolicy, bytes]] = context.extras.setdefault(_REMEMBERED, {})
-    known = remembered.get(project_id)
-    if known is None or time.monotonic() - known[0] > _FRESH_SECONDS:
-        moment = time.monotonic()
-        with context.database.session() as session:
-            known = (moment, policy_of(session, project_id), secret_key(context.settings, "masking"))
-        remembered[project_id] = known
-    return Draft(known[1], project_id, known[2])
-
-
-def forget_rules(context: Context, project_id: str) -> None:
-    """Read a project's rules anew with the next draft."""
-    context.extras.get(_REMEMBERED, {}).pop(project_id, None)
 
 
 def settle(session: Session, context: Context, drafts: Iterable[Draft]) -> None:

@@ -120,11 +120,11 @@ def _before(text: str, start: int, context: str) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(countries: tuple[str, ...]) -> list[tuple[IdForm, re.Pattern[str], re.Pattern[str] | None]]:
-    # Not within a longer word or number, nor a piece of one that dashes or dots hold together.
+    # Not within a longer word or number, nor a piece of one that dashes or dots hold together, be the rest a placeholder.
     return [
         (
             form,
-            re.compile(rf"(?<![\w.,/+-])(?:{form.pattern})(?![\w/]|[-.,][\w])"),
+            re.compile(rf"(?<![\w.,/+-])(?:{form.pattern})(?![\w/]|[-.](?:\w|<[A-Z]{{2,6}}_[0-9a-f]))"),
             re.compile(rf"(?i)(?<![^\W_])(?:{form.words})(?![^\W_])") if form.words else None,
         )
         for form in FORMS

@@ -1,20 +1,28 @@
 """Commands over masking: change the rules, see originals, forget a person."""
 
+import re
 from dataclasses import dataclass
 
-from sqlmodel import select
+from sqlalchemy import func
+from sqlmodel import Session, col, select
 
 from workbench.core.actors import Actor, Permission
 from workbench.core.canonical import content_hash
 from workbench.core.errors import Conflict, InvalidInput, NotFound
 from workbench.core.keys import secret_key
 from workbench.core.unit_of_work import Service
-from workbench.traces.masking import Draft
-from workbench.traces.masking_originals import PersonKeys, unseal
-from workbench.traces.masking_policy import MaskingPolicy, checked
-from workbench.traces.masking_store import forget_rules, one_at_a_time, policy_of
-from workbench.traces.models import MaskedValue, MaskingRules, PersonKey, Trace
+from workbench.traces.masking.detectors import detectors_of
+from workbench.traces.masking.draft import Draft
+from workbench.traces.masking.models import MaskedValue, MaskingRules, PersonKey
+from workbench.traces.masking.names import MAX_PERSON
+from workbench.traces.masking.numbering import one_at_a_time
+from workbench.traces.masking.originals import PersonKeys, unseal
+from workbench.traces.masking.policy import MaskingPolicy, checked, default_policy
+from workbench.traces.masking.rules import forget_rules, policy_of
+from workbench.traces.models import Trace
 from workbench.traces.store import writing
+
+_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -24,6 +32,17 @@ class Original:
     placeholder: str
     text: str | None
     """None: not kept, or its key was erased."""
+
+
+@dataclass(frozen=True)
+class Forgetting:
+    """What forgetting a person takes."""
+
+    keys: int
+    originals: int
+    """That nobody can read afterwards."""
+    traces: int
+    """That these are of; feedback about a session is one too."""
 
 
 class MaskingService(Service):
@@ -134,35 +153,101 @@ class MaskingService(Service):
             )
         return originals
 
-    def forget_person(self, actor: Actor, project_id: str, user_id: str, *, reason: str) -> int:
+    def forgetting(self, actor: Actor, project_id: str, user_id: str) -> Forgetting:
+        """What `forget_person` would take. Changes nothing.
+
+        Raises:
+            InvalidInput: no user id.
+            NotAllowed: the actor may not forget people.
+        """
+        self.context.authorizer.require(actor, Permission.MANAGE_PROJECTS, project_id)
+        with self.context.database.session() as session:
+            return self._person(session, project_id, user_id).forgetting
+
+    def forget_person(self, actor: Actor, project_id: str, user_id: str, *, reason: str) -> Forgetting:
         """Erase the keys of an end user's originals, so that nobody can read them again. It cannot be undone.
 
         Args:
             user_id: as the application sent it, or as a trace shows it.
 
         Returns:
-            How many keys were erased.
+            What was erased.
 
         Raises:
-            InvalidInput: no user id or no reason.
+            InvalidInput: no user id, no reason, or a reason that names the person.
+            NotFound: no original of theirs can be read.
         """
-        if not user_id.strip() or not reason.strip():
-            raise InvalidInput("Forgetting a person needs their user id and a reason.")
+        if not user_id.strip():
+            raise _no_person()
+        if not reason.strip():
+            raise InvalidInput("Forgetting a person needs a reason.", todo="Say why; it is written into the ledger.")
+        if _names_somebody(reason, user_id):
+            raise InvalidInput(
+                "The reason names the person, or holds personal data.",
+                why="It is written into the ledger, where nothing can be erased.",
+                todo="Name the request instead, such as its number.",
+            )
         with writing(self.context), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.MANAGE_PROJECTS, project_id)
-            draft = Draft(policy_of(work.session, project_id), project_id, secret_key(self.context.settings, "masking"))
-            known_as = list(dict.fromkeys([user_id, draft.identity(user_id) or user_id]))
-            traces = work.session.exec(
-                select(Trace.trace_id).where(Trace.project_id == project_id, Trace.user_id.in_(known_as))  # type: ignore[union-attr]
-            ).all()
+            person = self._person(work.session, project_id, user_id)
+            found = person.forgetting
+            if not found.keys:
+                raise NotFound(
+                    "No original of this person can be read.",
+                    why="The project kept none of theirs, or they are erased already.",
+                    todo="Look that the id is as the application sends it, or as a trace shows it.",
+                )
             keys = PersonKeys(work.session, self.context.settings, project_id)
-            erased = keys.forget([*(f"user:{name}" for name in known_as), *(f"trace:{trace_id}" for trace_id in traces)])
+            keys.forget(person.key_ids)
             work.record(
                 "traces.person_forgotten",
-                subject=("person_key", keys.reference(f"user:{known_as[-1]}")),
+                subject=("person_key", keys.reference(person.key_names[0])),
                 project_id=project_id,
                 reason=reason.strip(),
-                keys=erased,
-                traces=len(traces),
+                keys=found.keys,
+                originals=found.originals,
+                traces=found.traces,
             )
-        return erased
+        return found
+
+    def _person(self, session: Session, project_id: str, user_id: str) -> "_Person":
+        if not user_id.strip():
+            raise _no_person()
+        draft = Draft(policy_of(session, project_id), project_id, secret_key(self.context.settings, "masking"))
+        given = [user_id, user_id.strip()]
+        known_as = list(dict.fromkeys([*(draft.identity(one) or one for one in given), *given]))
+        traces = session.exec(
+            select(Trace.trace_id, Trace.session_id).where(Trace.project_id == project_id, col(Trace.user_id).in_(known_as))
+        ).all()
+        sessions = sorted({session_id for _, session_id in traces if session_id})
+        key_names = [
+            *dict.fromkeys(f"user:{spelled}" for name in known_as for spelled in (name, name[:MAX_PERSON])),
+            *(f"trace:{trace_id}" for trace_id, _ in traces),
+            *(f"trace:session:{session_id}" for session_id in sessions),
+        ]
+        key_ids = PersonKeys(session, self.context.settings, project_id).ids_of(key_names)
+        originals = scopes = 0
+        for start in range(0, len(key_ids), _AT_ONCE):
+            mine = (MaskedValue.project_id == project_id, col(MaskedValue.key_id).in_(key_ids[start : start + _AT_ONCE]))
+            counted = select(func.count(), func.count(func.distinct(MaskedValue.scope))).where(*mine)
+            there = session.exec(counted.where(col(MaskedValue.original).is_not(None))).one()
+            originals, scopes = originals + int(there[0]), scopes + int(there[1])
+        return _Person(key_names, key_ids, Forgetting(len(key_ids), originals, scopes))
+
+
+@dataclass(frozen=True)
+class _Person:
+    key_names: list[str]
+    """As `PersonKeys` knows them; the first is the person's own."""
+    key_ids: list[str]
+    """Of those that are not erased."""
+    forgetting: Forgetting
+
+
+def _no_person() -> InvalidInput:
+    return InvalidInput("No user id was given.", todo="Give the id that the application sends, or that a trace shows.")
+
+
+def _names_somebody(reason: str, user_id: str) -> bool:
+    person = re.escape(user_id.strip().casefold())
+    return bool(re.search(rf"(?<!\w){person}(?!\w)", reason.casefold()) or detectors_of(default_policy(["en"])).find(reason))

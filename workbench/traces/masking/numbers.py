@@ -107,6 +107,12 @@ def find_numbers(text: str, regions: tuple[str, ...], *, cards: bool, phones: bo
             position = max(position, found[1])
 
 
+def date_at(text: str, start: int) -> int | None:
+    """Where a date that begins here ends; None: none does."""
+    match = _DATE.match(text, start)
+    return match.end() if match else None
+
+
 def starts_well(text: str, start: int) -> bool:
     """Whether a number may begin here: not in a word, nor as a later part of something that dashes or dots hold together."""
     before = text[start - 1] if start else " "

@@ -7,19 +7,21 @@ key of its trace alone; forgetting a person takes the keys of their traces along
 import hashlib
 import hmac
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
 from workbench.core.clock import now
 from workbench.core.errors import IntegrityError
 from workbench.core.keys import secret_key
 from workbench.core.settings import Settings
-from workbench.traces.models import MaskedValue, PersonKey
+from workbench.traces.masking.models import MaskedValue, PersonKey
 
 _NONCE = 12
+_AT_ONCE = 500
 
 
 @dataclass
@@ -63,23 +65,27 @@ class PersonKeys:
         assert row.wrapped is not None
         return _opened(self._master, row.wrapped, row.id)
 
-    def forget(self, persons: list[str]) -> int:
-        """Erase the keys of these; returns how many there were."""
+    def ids_of(self, persons: Sequence[str]) -> list[str]:
+        """Ids of the keys of these that are not erased."""
         references = [self.reference(person) for person in persons]
-        erased = 0
-        for start in range(0, len(references), 500):
-            for row in self.session.exec(
-                select(PersonKey).where(
+        found: list[str] = []
+        for start in range(0, len(references), _AT_ONCE):
+            found += self.session.exec(
+                select(PersonKey.id).where(
                     PersonKey.project_id == self.project_id,
-                    PersonKey.person.in_(references[start : start + 500]),  # type: ignore[attr-defined]
-                    PersonKey.wrapped != None,  # noqa: E711
+                    col(PersonKey.person).in_(references[start : start + _AT_ONCE]),
+                    col(PersonKey.wrapped).is_not(None),
                 )
-            ).all():
+            ).all()
+        return found
+
+    def forget(self, key_ids: Sequence[str]) -> None:
+        """Erase these keys."""
+        for start in range(0, len(key_ids), _AT_ONCE):
+            for row in self.session.exec(select(PersonKey).where(col(PersonKey.id).in_(key_ids[start : start + _AT_ONCE]))):
                 row.wrapped, row.erased_at = None, now()
                 self.session.add(row)
-                erased += 1
         self.session.flush()
-        return erased
 
 
 def seal(keys: PersonKeys, row: MaskedValue, original: str, person: str | None) -> None:

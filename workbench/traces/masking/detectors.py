@@ -14,10 +14,10 @@ from typing import Any
 import re2
 from stdnum import iban
 
-from workbench.traces.masking_ids import find_ids
-from workbench.traces.masking_numbers import find_numbers, is_card, says_phone, starts_well
-from workbench.traces.masking_policy import MaskingPolicy, MaskType
-from workbench.traces.masking_secrets import SIGN_WORDS, SIGNS_IN_RUNS, find_secrets, is_secret_field, is_secret_name
+from workbench.traces.masking.ids import find_ids
+from workbench.traces.masking.numbers import find_numbers, is_card, says_phone, starts_well
+from workbench.traces.masking.policy import MaskingPolicy, MaskType
+from workbench.traces.masking.secret_values import SIGN_WORDS, SIGNS_IN_RUNS, find_secrets, is_secret_field, is_secret_name
 
 _SIX_DIGITS = re.compile(r"[0-9](?:[ .()\-]{0,2}+[0-9]){5}")
 _LETTERS_AND_DIGITS = re.compile(r"(?<![A-Za-z0-9])[A-Za-z]{3,6}[0-9L-V]{2}[A-Za-z0-9]{5,11}(?![A-Za-z0-9])")
