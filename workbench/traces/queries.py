@@ -1,6 +1,5 @@
 """Reads over traces for pages, commands and other stages."""
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
@@ -14,6 +13,7 @@ from sqlmodel import Session, col
 
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
+from workbench.traces import positions
 from workbench.traces.dialects import DIALECTS, SpanKind
 from workbench.traces.facets import facets as facets
 from workbench.traces.filters import FACETS as FACETS
@@ -357,21 +357,3 @@ def rejected_spans(session: Session, project_id: str, *, limit: int = 100) -> li
         .limit(limit)
     )
     return list(session.execute(statement).scalars())
-
-
-def _after(row: TraceSummary, column: str) -> str:
-    value = getattr(row, column)
-    spelled = value.isoformat() if isinstance(value, datetime) else value
-    return base64.urlsafe_b64encode(json.dumps([spelled, row.id]).encode()).decode().rstrip("=")
-
-
-def _position(after: str, sort: str) -> tuple[Any, int]:
-    try:
-        value, row_id = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if sort in ("newest", "oldest"):
-            value = datetime.fromisoformat(value)
-            if value.tzinfo is None:
-                raise ValueError("naive")
-        return (value if isinstance(value, datetime) else float(value)), int(row_id)
-    except (ValueError, TypeError) as error:
-        raise InvalidInput("This is not where a page of this list ended.", todo="Start again from the first page.") from error
