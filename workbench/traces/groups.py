@@ -119,7 +119,9 @@ def _hit_before(
 def exist(session: Session, project_id: str, by: By) -> bool:
     """Whether the project has a trace that names a session, or a user."""
     column = _TRACE.c[by]
-    return session.execute(select(_TRACE.c.id).where(_TRACE.c.project_id == project_id, column > "").limit(1)).first() is not None
+    return (
+        session.execute(select(_TRACE.c.id).where(_TRACE.c.project_id == project_id, column > "").limit(1)).first() is not None
+    )
 
 
 def tallies(session: Session, project_id: str, by: By, keys: Sequence[str]) -> dict[str, Tally]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 from sqlalchemy import select
 from sqlmodel import Session
@@ -137,7 +138,7 @@ def journey(session: Session, project_id: str, user_id: str) -> Journey:
 
 def changes(releases: Sequence[Met]) -> list[tuple[Met, Met]]:
     """Releases one after the other, as far as both were rated: what was rated low before and after."""
-    return [(old, new) for old, new in zip(releases, releases[1:], strict=False) if old.rated and new.rated]
+    return [(old, new) for old, new in pairwise(releases) if old.rated and new.rated]
 
 
 def topics_of(session: Session, project_id: str, trace_ids: Sequence[str]) -> dict[str, TraceCluster]:
@@ -152,7 +153,7 @@ def topics_of(session: Session, project_id: str, trace_ids: Sequence[str]) -> di
             .where(run.project_id == project_id, member.trace_id.in_(trace_ids[start : start + 500]))
             .order_by(run.made_at, cluster.id)
         )
-        found.update({trace_id: one for trace_id, one in session.execute(statement)})
+        found.update(dict(session.execute(statement).tuples()))
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlmodel import Session, col
 
 from workbench.core.errors import NotFound
@@ -130,7 +130,7 @@ def conversation(session: Session, project_id: str, session_id: str, *, offset: 
 
 def said_of(session: Session, project_id: str, session_id: str, trace_ids: Sequence[str]) -> list[Feedback]:
     """What was said about these turns, and about their session as a whole, oldest first."""
-    about = col(Feedback.trace_id).in_(list(trace_ids))
-    about = about | (col(Feedback.trace_id).is_(None) & (col(Feedback.session_id) == session_id))
+    whole = col(Feedback.trace_id).is_(None) & (col(Feedback.session_id) == session_id)
+    about = or_(col(Feedback.trace_id).in_(list(trace_ids)), whole)
     statement = select(Feedback).where(col(Feedback.project_id) == project_id, about)
     return list(session.execute(statement.order_by(col(Feedback.at), col(Feedback.id))).scalars())
