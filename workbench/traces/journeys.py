@@ -153,7 +153,7 @@ def topics_of(session: Session, project_id: str, trace_ids: Sequence[str]) -> di
             .where(run.project_id == project_id, member.trace_id.in_(trace_ids[start : start + 500]))
             .order_by(run.made_at, cluster.id)
         )
-        found.update(dict(session.execute(statement).tuples()))
+        found.update(dict(session.execute(statement).tuples().all()))
     return found
 
 

@@ -169,7 +169,7 @@ def list_traces(
     size = max(1, min(limit, 1000))
     # First which, from an index alone; then their rows, which are long.
     which = select(_TRACE.c.id, column).select_from(place).where(*conditions).order_by(*order).limit(size + 1)
-    values: dict[int, Any] = dict(session.execute(which).tuples())
+    values: dict[int, Any] = dict(session.execute(which).tuples().all())
     chosen = list(values)[:size]
     found = {row.id: TraceSummary(*row) for row in session.execute(select(*_SUMMARY).where(_TRACE.c.id.in_(chosen)))}
     made = TracePage(

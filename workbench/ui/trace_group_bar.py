@@ -22,7 +22,8 @@ def read(by: By) -> tuple[View, str | None]:
     view = trace_filters.read(st.query_params)
     name = _ITSELF[by]
     opened = getattr(view.filters, name)
-    filters = replace(view.filters, **{name: None})
+    changes: dict[str, Any] = {name: None}
+    filters = replace(view.filters, **changes)
     return replace(view, filters=filters, sort="newest", saved=None, by_meaning=False, similar=None), opened
 
 
@@ -46,21 +47,21 @@ def bar(visit: Visit, name: str, by: By, view: View) -> None:
     change: dict[str, Any] = {"on_change": _changed, "args": (name, by)}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.text_input(
-            "Search", key="groups_q", placeholder="words in question or answer", icon=":material/search:", width=190, **change
+            "Search", key="groups_q", placeholder="words in question or answer", icon=":material/search:", width=160, **change
         )
         periods = [one for one in PERIODS if one != "dates" or view.period == "dates"]
-        st.selectbox("Period", periods, format_func=PERIODS.__getitem__, key="groups_period", width=130, **change)
+        st.selectbox("Period", periods, format_func=PERIODS.__getitem__, key="groups_period", width=116, **change)
         ratings = [*RATINGS, *({rated(filters)} - set(RATINGS))]
-        st.selectbox("Rating", ratings, format_func=rating_words, key="groups_rating", width=110, **change)
-        st.selectbox("Errors", list(_ERRORS), format_func=_ERRORS.__getitem__, key="groups_errors", width=120, **change)
+        st.selectbox("Rating", ratings, format_func=rating_words, key="groups_rating", width=102, **change)
+        st.selectbox("Errors", list(_ERRORS), format_func=_ERRORS.__getitem__, key="groups_errors", width=102, **change)
         for field in FIRST_ROW:
             counts = dict(facets.values.get(field, []))
             chosen = list(getattr(filters, field))
             state[f"groups_{field}"] = chosen
             options = [*counts, *(one for one in chosen if one not in counts)]
-            st.multiselect(CHOICES[field], options, key=f"groups_{field}", placeholder="any", width=120, **change)
+            st.multiselect(CHOICES[field], options, key=f"groups_{field}", placeholder="any", width=98, **change)
         if by == "session_id":
-            st.text_input("User", key="groups_user", placeholder="any", width=150, **change)
+            st.text_input("User", key="groups_user", placeholder="any", width=112, **change)
     shown = [(words, without) for words, without in chips(filters) if not {"user", "has_error"} & set(without)]
     if shown:
         with st.container(horizontal=True, gap="small", key="groups_chips"):

@@ -188,7 +188,7 @@ function bars({ bars: list, title }) {
   const most = Math.max(1, ...list.map(([number]) => number));
   for (const [number, low] of list) {
     const bar = make("i");
-    bar.style.height = `${number ? Math.max(8, (number / most) * 100) : 2}%`;
+    bar.style.height = number ? `${Math.max(10, (number / most) * 100)}%` : "1px";
     const part = make("b");
     part.style.height = `${number ? (low / number) * 100 : 0}%`;
     bar.append(part);

@@ -1,6 +1,7 @@
 """Sessions as conversations: the list, and one as people read it, turn after turn."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +17,7 @@ from workbench.ui.trace_filters import View
 from workbench.ui.trace_list import short_id
 
 VIEW = "sessions"
-TITLES = ["Last turn (UTC)", "First question, last answer", "Length", "User, languages", "Release"]
+_TITLES = ["Last turn (UTC)", "First question, last answer", "Length", "User, languages", "Release"]
 _SENT_AS = "`session.id`, `gen_ai.conversation.id` or `langfuse.session.id`"
 
 
@@ -29,16 +30,7 @@ def show(visit: Visit) -> None:
         _list(visit, view)
 
 
-def rows_of(
-    found: list[SessionSummary], releases: Mapping[str, str], *, user: str | None = None, link: Any
-) -> list[dict[str, Any]]:
-    """Sessions as the list component shows them.
-
-    Args:
-        releases: what traces call their release → what people call it.
-        user: whose page they are on, so that it is not named again.
-        link: from a session's id to its address.
-    """
+def _rows(found: list[SessionSummary], releases: Mapping[str, str], link: Callable[[str], str]) -> list[dict[str, Any]]:
     return [
         {
             "id": one.session_id,
@@ -52,13 +44,18 @@ def rows_of(
             "failed": one.tally.failed > 0,
             "marks": [["bad", f"{one.tally.failed:,} failed"]] if one.tally.failed else [],
             "cells": [
-                [page.count(one.tally.traces, "turn"), page.duration((one.tally.last_at - one.tally.first_at).total_seconds())],
-                ["" if user else _user(one), ", ".join(one.names.languages[:4])],
+                length_words(one.tally.traces, one.tally.first_at, one.tally.last_at),
+                [_user(one), ", ".join(one.names.languages[:4])],
                 _releases([releases[name] for name in one.names.releases]),
             ],
         }
         for one in found
     ]
+
+
+def length_words(turns: int, first: datetime, last: datetime) -> list[str]:
+    """How many turns, and how long from the first to the last."""
+    return [page.count(turns, "turn"), page.duration((last - first).total_seconds()) if turns > 1 else ""]
 
 
 def _user(one: SessionSummary) -> Any:
@@ -94,7 +91,7 @@ def _list(visit: Visit, view: View) -> None:
     def link(session_id: str) -> str:
         return "/traces?" + urlencode(trace_group_bar.address(VIEW, view, session=session_id), doseq=True)
 
-    opened, user = trace_list.show_groups("Sessions", TITLES, rows_of(found.rows, releases, link=link), key="session_list")
+    opened, user = trace_list.show_groups("Sessions", _TITLES, _rows(found.rows, releases, link), key="session_list")
     if opened:
         trace_group_bar.go(VIEW, view, session=opened)
         st.rerun()

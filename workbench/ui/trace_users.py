@@ -31,6 +31,7 @@ VIEW = "users"
 VISITS = 30
 """Sessions of a journey on one page."""
 _TITLES = ["Last seen (UTC)", "User", "Rated low", f"Traces a week, {WEEKS} weeks", "First seen"]
+_JOURNEY_TITLES = ["First turn (UTC)", "First question, last answer", "Length", "Languages", "Release"]
 _SENT_AS = "`user.id`, `enduser.id` or `langfuse.user.id`, a pseudonym,"
 _FEW = 10
 """Fewer ratings than this on either side of a release are called few."""
@@ -143,7 +144,7 @@ def _journey(visit: guard.Visit, view: View, user_id: str) -> None:
     first = (number - 1) * VISITS + 1
     words = f"{first:,} to {first + len(shown) - 1:,} of {len(found.visits):,}"
     trace_pager.numbered("journey_top", number, pages, words, turn_to)
-    opened, _ = trace_list.show_groups("Sessions of this user", trace_sessions.TITLES, rows, key=f"journey_list_{number}")
+    opened, _ = trace_list.show_groups("Sessions of this user", _JOURNEY_TITLES, rows, key=f"journey_list_{number}")
     if opened:
         kind, _, key = opened.partition(":")
         st.query_params.from_dict({"view": "sessions", "session": key} if kind == "s" else {"trace": key})
@@ -175,7 +176,7 @@ def _glance(found: Journey) -> None:
         if found.left_out:
             st.caption(f"Sessions and releases below are of the newest {journeys.MOST:,} traces; {found.left_out:,} are older.")
     with right:
-        figure = charts.figure(height=150)
+        figure = charts.figure(height=180)
         days = [monday for monday, _, _ in found.weeks]
         low = [count for _, _, count in found.weeks]
         others = [traces - count for _, traces, count in found.weeks]
@@ -246,11 +247,10 @@ def _visits(
                     *([["", f"about {trace_clusters.title(topic)}"] for topic in found.values()][:3]),
                 ],
                 "cells": [
-                    [
-                        page.count(len(one.trace_ids), "turn"),
-                        page.duration((one.last_at - one.first_at).total_seconds()) if one.session_id else "no session",
-                    ],
-                    ["", ", ".join(said.names.languages[:4]) if said else (trace.language or "") if trace else ""],
+                    trace_sessions.length_words(len(one.trace_ids), one.first_at, one.last_at)
+                    if one.session_id
+                    else ["1 turn", "no session"],
+                    [", ".join(said.names.languages[:4]) if said else (trace.language or "") if trace else "", ""],
                     [releases[one.releases[-1]] if one.releases else "", ""],
                 ],
             }
