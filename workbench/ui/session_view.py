@@ -41,6 +41,7 @@ def data_of(
                 "question": cut(turn.input, _LONGEST_TURN) or "(no question)",
                 "tools": [tool(call) for call in turn.tool_calls[:_TOOLS]],
                 "answer": cut(turn.output, _LONGEST_TURN),
+                "machine": turn.machine_written and bool(turn.output),
                 "error": turn.error or "",
                 "failed": turn.status == "error",
                 "rating": turn.rating,

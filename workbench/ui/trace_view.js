@@ -65,6 +65,7 @@ function other(turn, component, limit = 420) {
   box.append(head, long(turn.question, "said text user", limit));
   for (const call of turn.tools || []) box.append(tool(call));
   box.append(long(turn.answer || turn.error || "(no answer)", "said text", limit));
+  if (turn.machine) box.append(make("span", "badge machine", "machine-written"));
   for (const one of turn.feedback || []) box.append(signal(one));
   return box;
 }
