@@ -2,7 +2,17 @@
 
 import streamlit as st
 
-from workbench.ui import guard, trace_browse, trace_clusters, trace_coverage, trace_detail, trace_import, trace_recent
+from workbench.ui import (
+    guard,
+    trace_browse,
+    trace_clusters,
+    trace_coverage,
+    trace_detail,
+    trace_import,
+    trace_recent,
+    trace_sessions,
+    trace_users,
+)
 
 visit = guard.visit()
 trace_recent.last(visit)
@@ -16,5 +26,9 @@ elif view == trace_coverage.VIEW:
     trace_coverage.show(visit)
 elif view == trace_clusters.VIEW:
     trace_clusters.show(visit)
+elif view == trace_sessions.VIEW:
+    trace_sessions.show(visit)
+elif view == trace_users.VIEW:
+    trace_users.show(visit)
 else:
     trace_browse.show(visit)

@@ -12,6 +12,8 @@ import pytest
 
 from tests.core.postgres import PostgreSQLMissing, Server, running
 from tests.traces.factories import request, span, turn
+from workbench.annotation.disagreement import fill, ranking
+from workbench.annotation.schema import Question
 from workbench.bootstrap import Services, bootstrap
 from workbench.core.actors import Actor, ActorKind, Grant, Role
 from workbench.core.clock import now
@@ -20,7 +22,7 @@ from workbench.core.settings import Settings
 from workbench.identity.service import local_administrator
 from workbench.knowledge.content import EntryContent
 from workbench.knowledge.queries import live_by_key
-from workbench.traces import coverage, facets, queries, remapping
+from workbench.traces import coverage, facets, journeys, queries, remapping, sessions
 from workbench.traces.cli_views import trace_as_json, trace_json_pieces
 from workbench.traces.exporting import write_export
 from workbench.traces.hits import all_hits
@@ -218,3 +220,65 @@ def test_acts_on_many_traces_and_exports_on_postgresql(services: Services, tmp_p
     assert (again.spans, again.new) == (24, 0)
     exported = services.bulk.begin(admin, project.id, "export", {"format": "parquet"}, everything)
     assert exported.changed == 6
+
+
+def test_sessions_users_and_disagreement_are_listed_on_postgresql(services: Services) -> None:
+    admin = local_administrator()
+    project = services.identity.add_project(admin, key="bank", name="Bank")
+    begun = int((now() - timedelta(hours=1)).timestamp() * 1e9)
+    ids = [secrets.token_hex(16) for _ in range(6)]
+    said = [
+        ("s1", "u1", "r1"),
+        ("s1", "u1", "r2"),
+        ("s2", "u2", "r2"),
+        ("s3", "u1", "r2"),
+        ("", "u2", "r1"),
+        ("s2", "u2", "r3"),
+    ]
+    spans = [
+        span(
+            {"workbench.input": f"q{number}", "workbench.session_id": s, "workbench.user_id": u, "workbench.release": r},
+            trace_id=ids[number], start=begun + number * 1_000_000,
+        )
+        for number, (s, u, r) in enumerate(said)
+    ]  # fmt: skip
+    services.traces.ingest_otlp(admin, project.id, request(*spans))
+    for number, value in ((0, 1), (3, 5)):
+        services.traces.add_feedback(admin, project.id, trace_id=ids[number], value=value, minimum=1, maximum=5)
+    index_all(services.context)
+    with services.context.reading(admin, project.id) as session:
+        listed, after = [], None
+        while True:
+            page = sessions.list_sessions(session, project.id, after=after, limit=1)
+            listed += [(row.session_id, row.tally.traces, row.question, row.names.releases) for row in page.rows]
+            if (after := page.next) is None:
+                break
+        assert listed == [("s2", 2, "q2", ["r2", "r3"]), ("s3", 1, "q3", ["r2"]), ("s1", 2, "q0", ["r1", "r2"])]
+        narrow = sessions.list_sessions(session, project.id, TraceFilter(rating_max=2, text="Q0"))
+        assert [row.session_id for row in narrow.rows] == ["s1"]
+        users = journeys.list_users(session, project.id).rows
+        assert [(one.user_id, one.tally.traces, one.tally.low, sum(week[1] for week in one.weeks)) for one in users] == [
+            ("u2", 3, 0, 3), ("u1", 3, 1, 3),
+        ]  # fmt: skip
+        journey = journeys.journey(session, project.id, "u1")
+        assert [(one.session_id, one.releases) for one in journey.visits] == [("s1", ["r1", "r2"]), ("s3", ["r2"])]
+        assert [(old.low, new.low) for old, new in journeys.changes(journey.releases)] == [(1, 0)]
+        assert [turn.input for turn in sessions.conversation(session, project.id, "s1", offset=1).turns] == ["q1"]
+        assert journeys.topics_of(session, project.id, ids) == {}
+    queue = services.annotation.create_queue(
+        admin, project.id, name="Two each", questions=[Question("rating", "rating", "Good?")], min_submitted=2
+    )
+    items = services.annotation.add_items(admin, queue.id, ids[:2])
+    for ratings in ((1, 3), (5, 4)):
+        grants = frozenset({Grant(Role.ANNOTATOR, project.id)})
+        actor = Actor(id=new_id(), name="Ana", kind=ActorKind.PERSON, grants=grants)
+        for item, rating in zip(items, ratings, strict=True):
+            services.annotation.lease_item(actor, item.id)
+            services.annotation.submit(actor, item.id, {"rating": rating})
+    with services.context.reading(admin, project.id) as session:
+        first = queries.list_traces(session, project.id, sort=ranking(project.id), limit=1)
+        rest = queries.list_traces(session, project.id, sort=ranking(project.id), after=first.next)
+        assert {**first.ranked, **rest.ranked} == {ids[0]: 1.0, ids[1]: 0.25}
+        assert [row.trace_id for row in first.rows + rest.rows] == ids[:2]
+    with services.context.database.writing.begin() as connection:
+        assert fill(connection) == 0

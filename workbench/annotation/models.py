@@ -53,6 +53,7 @@ class QueueItem(SQLModel, table=True):
     __table_args__ = (
         UniqueConstraint("queue_id", "trace_id"),
         Index("ix_annotation_item_next", "queue_id", "state", "priority", "position"),
+        Index("ix_annotation_item_disagreement", "project_id", "disagreement", "trace_id"),
     )
 
     id: str = Field(default_factory=new_id, primary_key=True)
@@ -67,6 +68,8 @@ class QueueItem(SQLModel, table=True):
     min_submitted: int = 1
     submitted_count: int = 0
     """People whose latest act on the item is a submission."""
+    disagreement: float | None = None
+    """How far apart their answers are, from 0 to 1; None without two that can be compared. See `disagreement.py`."""
     leased_by: str | None = None
     leased_by_name: str = ""
     leased_at: datetime | None = Field(default=None, sa_type=UtcDateTime)

@@ -7,6 +7,7 @@ a late submission counts as one more response.
 from datetime import datetime
 from typing import Any
 
+from workbench.annotation import disagreement
 from workbench.annotation.leases import Held, LeaseCommands, end_lease, lease_to
 from workbench.annotation.models import ItemState, Queue, QueueItem, Response, ResponseStatus, Standing
 from workbench.annotation.queries import last_act
@@ -137,6 +138,7 @@ class ResponseCommands(LeaseCommands):
                 work, item, standing, ResponseStatus.DRAFT, last.values, seconds=last.seconds, consent=last.consent
             )
             _count(item, before=last.status, after=ResponseStatus.WITHDRAWN)
+            disagreement.settle(work, item)
             if item.state == ItemState.OPEN and item.held_by(now()) in (None, actor.id):
                 lease_to(item, actor)
             work.add(item)
@@ -187,6 +189,7 @@ class ResponseCommands(LeaseCommands):
         if response.imported_by:
             details |= {"imported_by": response.imported_by, "answered_at": response.at.isoformat()}
         _count(item, before=before, after=status)
+        disagreement.settle(work, item)
         if item.leased_by == work.actor.id:
             end_lease(item)
         work.add(item)

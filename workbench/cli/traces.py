@@ -12,7 +12,7 @@ from workbench.cli.progress import Progress
 from workbench.cli.where import parse_where
 from workbench.core.errors import InvalidInput
 from workbench.identity.service import local_administrator
-from workbench.traces import cli_views, queries, remapping
+from workbench.traces import cli_views, people_views, queries, remapping
 from workbench.traces.hits import all_hits
 from workbench.traces.imports import FORMAT_WORDS, ImportReport, reader_for, recognise
 from workbench.traces.indexer import index_pending
@@ -21,6 +21,11 @@ from workbench.traces.masking.rules import policy_of
 from workbench.traces.masking.service import Forgetting
 
 _MAX_CHECKED = 16 << 20
+
+_Limit = Annotated[int, typer.Option(help="How many at most, newest first.")]
+_Where = Annotated[
+    list[str] | None, typer.Option(help="Filter `field=value`, such as language=es or rating<=2; repeat to combine.")
+]
 
 app = typer.Typer(help="Traces: import, list and show them.", no_args_is_help=True)
 
@@ -112,10 +117,8 @@ def list_(
     home: Home = None,
     project: ProjectKey = None,
     as_json: AsJson = False,
-    limit: Annotated[int, typer.Option(help="How many at most, newest first.")] = 20,
-    where: Annotated[
-        list[str] | None, typer.Option(help="Filter `field=value`, such as language=es or rating<=2; repeat to combine.")
-    ] = None,
+    limit: _Limit = 20,
+    where: _Where = None,
 ) -> None:
     """List traces, newest first."""
     services = open_home(home)
@@ -128,6 +131,36 @@ def list_(
                 emit(row)
             else:
                 print(f"{row['trace_id']}  {row['started_at']}  {str(row['input'])[:80]!r}")
+
+
+@app.command("sessions")
+def sessions_(
+    home: Home = None, project: ProjectKey = None, as_json: AsJson = False, limit: _Limit = 20, where: _Where = None
+) -> None:
+    """List sessions of which the filter hits a turn, the newest first."""
+    services = open_home(home)
+    project_id = pick_project(services, project).id
+    with services.context.reading(local_administrator(), project_id) as session:
+        for row in people_views.sessions_as_json(session, project_id, parse_where(where or []), limit=limit):
+            if as_json:
+                emit(row)
+            else:
+                print(f"{row['session_id']}  {row['last_at']}  {row['traces']} turns  {str(row['question'])[:80]!r}")
+
+
+@app.command("users")
+def users(
+    home: Home = None, project: ProjectKey = None, as_json: AsJson = False, limit: _Limit = 20, where: _Where = None
+) -> None:
+    """List end users of whom the filter hits a trace, the newest first."""
+    services = open_home(home)
+    project_id = pick_project(services, project).id
+    with services.context.reading(local_administrator(), project_id) as session:
+        for row in people_views.users_as_json(session, project_id, parse_where(where or []), limit=limit):
+            if as_json:
+                emit(row)
+            else:
+                print(f"{row['user_id']}  {row['last_at']}  {row['traces']} traces, {row['low']} of {row['rated']} rated low")
 
 
 @app.command("show")

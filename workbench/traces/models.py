@@ -84,9 +84,14 @@ class Trace(SQLModel, table=True):
             "trace_id", "session_id", "user_id", "provider", "operation", "prompt_version", "corpus_commit", "input_tokens",
             "output_tokens", "span_count", "error_count", "document_count", "tool_count", "machine_written", "uncertainty",
         ),
+        Index("ix_trace_rating", "project_id", "rating", "started_at", "id"),
+        # What lists of sessions and of users count is in the index, so that a session of thousands of turns costs no row.
         *(
-            Index(f"ix_trace_{column}", "project_id", column, "started_at", "id")
-            for column in ("rating", "session_id", "user_id")
+            Index(
+                f"ix_trace_{column}", "project_id", column, "started_at", "id", other, "rating", "status", "language",
+                "release", "trace_id",
+            )
+            for column, other in (("session_id", "user_id"), ("user_id", "session_id"))
         ),
         Index("ix_trace_unindexed", "indexed", "id"),
         {"schema": TRACES},

@@ -1,19 +1,19 @@
 """Reads over traces for pages, commands and other stages."""
 
-import base64
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Date, Text, cast, func, or_, select, type_coerce
+from sqlalchemy import Date, FromClause, Subquery, Text, cast, func, or_, select, type_coerce
 from sqlmodel import Session, col
 
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
+from workbench.traces import positions
 from workbench.traces.dialects import DIALECTS, SpanKind
 from workbench.traces.facets import facets as facets
 from workbench.traces.filters import FACETS as FACETS
@@ -36,6 +36,19 @@ SORTS: dict[str, tuple[Any, bool]] = {
     "least certain": (_TRACE.c.uncertainty, True),
 }
 """Name → column, and whether the highest come first. Traces without the value are left out."""
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """An order of traces by a number that another stage keeps, the highest first. Traces without a number are left out."""
+
+    name: str
+    numbers: Subquery
+    """Columns `trace_id` and `value`; a trace at most once."""
+
+
+Sort = str | Ranking
+"""A name of SORTS, or an order by another stage's numbers."""
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,8 @@ class TracePage:
     total: int | None = None
     """Hits in all, up to COUNT_LIMIT; None when not asked for."""
     total_is_exact: bool = True
+    ranked: dict[str, float] = field(default_factory=dict)
+    """Trace id → its number, where the order is a Ranking."""
 
 
 def get_trace(session: Session, project_id: str, trace_id: str) -> Trace:
@@ -126,7 +141,7 @@ def list_traces(
     project_id: str,
     filters: TraceFilter | None = None,
     *,
-    sort: str = "newest",
+    sort: Sort = "newest",
     after: str | None = None,
     limit: int = 50,
     count: bool = False,
@@ -134,7 +149,7 @@ def list_traces(
     """A page of traces.
 
     Args:
-        sort: a name of SORTS.
+        sort: a name of SORTS, or a Ranking.
         after: the `next` of the page before.
         limit: rows, at most 1000.
         count: also count the hits (bounded by COUNT_LIMIT).
@@ -142,29 +157,41 @@ def list_traces(
     Raises:
         InvalidInput: unknown sort, or an `after` that no page gave.
     """
-    if sort not in SORTS:
-        raise InvalidInput(f"There is no order {sort!r}.", todo="Orders are " + ", ".join(SORTS) + ".")
-    column, descending = SORTS[sort]
+    column, descending, place = _ordered_by(sort)
     filters = filters or TraceFilter()
     conditions = conditions_of(session, project_id, filters)
-    if column.nullable:
+    if not isinstance(sort, Ranking) and column.nullable:
         conditions.append(column.is_not(None))
     if after is not None:
-        value, row_id = _position(after, sort)
+        value, row_id = positions.read(after, moment=column is _TRACE.c.started_at)
         beyond = column < value if descending else column > value
         tied = _TRACE.c.id < row_id if descending else _TRACE.c.id > row_id
         conditions.append(beyond | ((column == value) & tied))
     order = (column.desc(), _TRACE.c.id.desc()) if descending else (column.asc(), _TRACE.c.id.asc())
     size = max(1, min(limit, 1000))
     # First which, from an index alone; then their rows, which are long.
-    chosen = list(session.execute(select(_TRACE.c.id).where(*conditions).order_by(*order).limit(size + 1)).scalars())
-    found = session.execute(select(*_SUMMARY).where(_TRACE.c.id.in_(chosen)).order_by(*order)).all()
-    rows = [TraceSummary(*row) for row in found[:size]]
-    following = _after(rows[-1], column.name) if len(found) > size else None
+    which = select(_TRACE.c.id, column).select_from(place).where(*conditions).order_by(*order).limit(size + 1)
+    values: dict[int, Any] = dict(session.execute(which).tuples().all())
+    chosen = list(values)[:size]
+    found = {row.id: TraceSummary(*row) for row in session.execute(select(*_SUMMARY).where(_TRACE.c.id.in_(chosen)))}
+    made = TracePage(
+        [found[row_id] for row_id in chosen], positions.spell(values[chosen[-1]], chosen[-1]) if len(values) > size else None
+    )
+    if isinstance(sort, Ranking):
+        made = replace(made, ranked={row.trace_id: values[row.id] for row in made.rows})
     if not count:
-        return TracePage(rows, following)
+        return made
     total = count_traces(session, project_id, filters)
-    return TracePage(rows, following, min(total, COUNT_LIMIT), total <= COUNT_LIMIT)
+    return replace(made, total=min(total, COUNT_LIMIT), total_is_exact=total <= COUNT_LIMIT)
+
+
+def _ordered_by(sort: Sort) -> tuple[Any, bool, FromClause]:
+    """The column, whether the highest come first, and the tables that have it."""
+    if isinstance(sort, Ranking):
+        return sort.numbers.c.value, True, _TRACE.join(sort.numbers, sort.numbers.c.trace_id == _TRACE.c.trace_id)
+    if sort not in SORTS:
+        raise InvalidInput(f"There is no order {sort!r}.", todo="Orders are " + ", ".join(SORTS) + ".")
+    return *SORTS[sort], _TRACE
 
 
 def traces_among(
@@ -288,11 +315,11 @@ def spans_with_text(session: Session, project_id: str, trace_id: str, text: str,
 
 
 def neighbours(
-    session: Session, project_id: str, filters: TraceFilter, trace: Trace, *, sort: str = "newest"
+    session: Session, project_id: str, filters: TraceFilter, trace: Trace, *, sort: Sort = "newest"
 ) -> tuple[str | None, str | None]:
     """The trace ids before and after this trace in the filtered list; None at its ends, or when it has no place in the list."""
-    column, descending = SORTS.get(sort, SORTS["newest"])
-    value = getattr(trace, column.name)
+    column, descending, place = _ordered_by(sort)
+    value = session.execute(select(column).select_from(place).where(_TRACE.c.id == trace.id)).scalar()
     if value is None:
         return None, None
     conditions = [*conditions_of(session, project_id, filters), column.is_not(None)]
@@ -302,7 +329,8 @@ def neighbours(
         beyond = column < value if down else column > value
         tied = _TRACE.c.id < trace.id if down else _TRACE.c.id > trace.id
         order = (column.desc(), _TRACE.c.id.desc()) if down else (column.asc(), _TRACE.c.id.asc())
-        statement = select(_TRACE.c.trace_id).where(*conditions, beyond | ((column == value) & tied)).order_by(*order).limit(1)
+        near = select(_TRACE.c.trace_id).select_from(place)
+        statement = near.where(*conditions, beyond | ((column == value) & tied)).order_by(*order).limit(1)
         found.append(session.execute(statement).scalar())
     return found[0], found[1]
 
@@ -359,21 +387,3 @@ def rejected_spans(session: Session, project_id: str, *, limit: int = 100) -> li
         .limit(limit)
     )
     return list(session.execute(statement).scalars())
-
-
-def _after(row: TraceSummary, column: str) -> str:
-    value = getattr(row, column)
-    spelled = value.isoformat() if isinstance(value, datetime) else value
-    return base64.urlsafe_b64encode(json.dumps([spelled, row.id]).encode()).decode().rstrip("=")
-
-
-def _position(after: str, sort: str) -> tuple[Any, int]:
-    try:
-        value, row_id = json.loads(base64.urlsafe_b64decode(after + "=" * (-len(after) % 4)))
-        if sort in ("newest", "oldest"):
-            value = datetime.fromisoformat(value)
-            if value.tzinfo is None:
-                raise ValueError("naive")
-        return (value if isinstance(value, datetime) else float(value)), int(row_id)
-    except (ValueError, TypeError) as error:
-        raise InvalidInput("This is not where a page of this list ended.", todo="Start again from the first page.") from error

@@ -1,6 +1,7 @@
 """Links between pages, with what the other page should show."""
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -19,10 +20,10 @@ def to(name: str, label: str, *, icon: str = ":material/arrow_forward:", **query
         st.page_link(file, label=label, icon=icon, query_params=query or None)
 
 
-def within(label: str, *, key: str, icon: str | None = None, **query: str) -> None:
-    """A way to another view of the same page: the address becomes these query parameters."""
+def within(label: str, *, key: str, icon: str | None = None, **query: Any) -> None:
+    """A way to another view of the same page: the address becomes these query parameters, a list standing for several."""
     st.button(label, key=key, icon=icon, type="tertiary", on_click=_address, args=(query,))
 
 
-def _address(query: dict[str, str]) -> None:
+def _address(query: dict[str, Any]) -> None:
     st.query_params.from_dict(query)

@@ -5,11 +5,12 @@ from typing import Any
 
 import streamlit as st
 
+from workbench.annotation.disagreement import MOST_DISAGREEMENT
 from workbench.core.actors import Permission
 from workbench.core.errors import InvalidInput
 from workbench.traces import queries
 from workbench.traces.facets import Facets, facets_within
-from workbench.traces.queries import SORTS, TraceFilter, TracePage
+from workbench.traces.queries import TraceFilter, TracePage
 from workbench.ui import (
     guard,
     links,
@@ -22,14 +23,16 @@ from workbench.ui import (
     trace_filters,
     trace_list,
     trace_meaning,
+    trace_pager,
     trace_recent,
+    trace_sessions,
+    trace_users,
     trace_views,
 )
 from workbench.ui.guard import Visit
-from workbench.ui.trace_filters import View
+from workbench.ui.trace_filters import ORDERS, View
 
 PAGE_SIZE = 50
-_WAY = "traces_way"
 _SORT_WORDS = {
     "newest": "Newest first",
     "oldest": "Oldest first",
@@ -37,6 +40,11 @@ _SORT_WORDS = {
     "slowest": "Slowest",
     "costliest": "Costliest",
     "least certain": "Least certain triage",
+    MOST_DISAGREEMENT: "Most disagreement",
+}
+_ABOUT_SORT = {
+    MOST_DISAGREEMENT: "Disagreement is 0 where people's ratings and labels are alike and 1 where they are as far apart as can "
+    "be, on average over the questions that two or more answered. Traces that no two people annotated are left out.",
 }
 
 
@@ -51,6 +59,9 @@ def show(visit: Visit) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if anything:
             trace_views.menu(visit, view)
+            kept = trace_filters.write(replace(view, saved=None, after=None, sort="newest", similar=None, by_meaning=False))
+            links.within("Sessions", key="traces_sessions", icon=":material/forum:", **{**kept, "view": trace_sessions.VIEW})
+            links.within("Users", key="traces_users", icon=":material/group:", **{**kept, "view": trace_users.VIEW})
             links.within("Low-rated topics", key="traces_clusters", icon=":material/bubble_chart:", view=trace_clusters.VIEW)
         trace_coverage.ways(visit, rejected)
     if not anything:
@@ -60,13 +71,15 @@ def show(visit: Visit) -> None:
     found = trace_meaning.page_of(visit, view) or _page(visit, view)
     _heading(visit, view, found)
     if found.rows:
-        opened, act = trace_list.show(found.rows, view, trace_bulk.offered(visit))
+        opened, act = trace_list.show(found.rows, view, trace_bulk.offered(visit), ranked=found.ranked)
         if opened:
             trace_filters.go(view, trace=opened)
             st.rerun()
         if act and act["ids"]:
             trace_acts.open_dialog(visit, act["kind"], act["ids"])
-        _pager(view, found)
+        trace_pager.show("traces", view.after, found.next, lambda after: trace_filters.go(replace(view, after=after)))
+    elif view.sort == MOST_DISAGREEMENT and found.total:
+        page.empty("No two people have annotated one of these traces.", "Ask for two responses per item when you make a queue.")
     elif view.is_narrowed or view.period != "all":
         page.empty("No trace is like that.", "Remove a filter or choose a longer period.")
         st.button("Clear all filters", key="traces_clear", on_click=_clear)
@@ -83,13 +96,14 @@ def _facets(project_id: str, since: Any, until: Any) -> tuple[Facets, bool, int]
 
 
 def _page(visit: Visit, view: View) -> TracePage:
+    order = trace_filters.order_of(view, visit.project.id)
     with visit.read() as session:
         try:
             return queries.list_traces(
-                session, visit.project.id, view.filters, sort=view.sort, after=view.after, limit=PAGE_SIZE, count=True
+                session, visit.project.id, view.filters, sort=order, after=view.after, limit=PAGE_SIZE, count=True
             )
         except InvalidInput:  # an address made by hand; its first page is what was meant
-            return queries.list_traces(session, visit.project.id, view.filters, sort=view.sort, limit=PAGE_SIZE, count=True)
+            return queries.list_traces(session, visit.project.id, view.filters, sort=order, limit=PAGE_SIZE, count=True)
 
 
 def _heading(visit: Visit, view: View, found: TracePage) -> None:
@@ -105,50 +119,21 @@ def _heading(visit: Visit, view: View, found: TracePage) -> None:
             trace_recent.popover(visit)
             st.session_state["traces_sort"] = view.sort
             st.selectbox(
-                "Order", list(SORTS), format_func=_SORT_WORDS.__getitem__, key="traces_sort", on_change=_sorted,
+                "Order", list(ORDERS), format_func=_SORT_WORDS.__getitem__, key="traces_sort", on_change=_sorted,
                 label_visibility="collapsed", width=150,
             )  # fmt: skip
-
-
-def _pager(view: View, found: TracePage) -> None:
-    way: list[str | None] = st.session_state.setdefault(_WAY, [])
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="right"):
-        if view.after is not None:
-            st.button("First page", key="traces_first", type="tertiary", on_click=_turn, args=(view, None, "first"))
-            if way:
-                st.button(
-                    "Previous",
-                    key="traces_previous",
-                    icon=":material/chevron_left:",
-                    on_click=_turn,
-                    args=(view, way[-1], "back"),
-                )
-        if found.next is not None:
-            st.button(
-                "Next", key="traces_next", icon=":material/chevron_right:", icon_position="right", on_click=_turn,
-                args=(view, found.next, "on"),
-            )  # fmt: skip
-
-
-def _turn(view: View, after: str | None, direction: str) -> None:
-    way: list[str | None] = st.session_state.setdefault(_WAY, [])
-    if direction == "on":
-        way.append(view.after)
-    elif direction == "back" and way:
-        way.pop()
-    else:
-        way.clear()
-    trace_filters.go(replace(view, after=after))
+    if view.sort != "newest" and view.sort in _ABOUT_SORT:
+        st.caption(_ABOUT_SORT[view.sort])
 
 
 def _sorted() -> None:
     view = trace_filters.read(st.query_params)
-    st.session_state.pop(_WAY, None)
+    trace_pager.begin("traces")
     trace_filters.go(replace(view, sort=st.session_state["traces_sort"], after=None))
 
 
 def _clear() -> None:
-    st.session_state.pop(_WAY, None)
+    trace_pager.begin("traces")
     st.query_params.from_dict({"period": trace_filters.DEFAULT_PERIOD})
 
 

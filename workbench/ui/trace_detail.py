@@ -39,7 +39,9 @@ def show(visit: Visit, trace_id: str) -> None:
             return
         near: tuple[str | None, str | None] = (None, None)
         if not view.is_nearest:
-            near = queries.neighbours(session, visit.project.id, view.filters, trace, sort=view.sort)
+            near = queries.neighbours(
+                session, visit.project.id, view.filters, trace, sort=trace_filters.order_of(view, visit.project.id)
+            )
         queues = queues_of_trace(session, visit.project.id, trace.trace_id)
         data = trace_view.data_of(session, trace, view, may_correct=visit.can(Permission.EDIT_KNOWLEDGE))
     _bar(visit, view, trace, near, queues)

@@ -18,7 +18,7 @@ _TABS = {
     "What answered": ("provider", "prompt_version", "corpus_commit"),
     "Tags and fields": ("tag", "tag_any", "tag_none", "has", "lacks"),
 }
-_RATINGS = ("", "-2", "-3", "4-")
+RATINGS = ("", "-2", "-3", "4-")
 _SIGNALS = {"": "Any", "yes": "With feedback", "no": "Without feedback", "correction": "With a correction"}
 _WORDS = {"session": "Session", "user": "User"}
 
@@ -26,8 +26,8 @@ _WORDS = {"session": "Session", "user": "User"}
 def bar(view: View, facets: Facets) -> None:
     """The filter bar. A change goes into the address and back to the first page."""
     _fill_widgets(view)
-    chips = _chips(view.filters)
-    shown_chips = chips + ([(f"Like trace {view.similar[:8]}", None)] if view.similar else [])
+    others = chips(view.filters)
+    shown_chips = others + ([(f"Like trace {view.similar[:8]}", None)] if view.similar else [])
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         st.text_input(
             "Search",
@@ -44,11 +44,11 @@ def bar(view: View, facets: Facets) -> None:
         st.selectbox(
             "Period", list(PERIODS), format_func=PERIODS.__getitem__, key="traces_period", on_change=_changed, width=118
         )
-        ratings = [*_RATINGS, *({_rated(view.filters)} - set(_RATINGS))]
-        st.selectbox("Rating", ratings, format_func=_rating_words, key="traces_rating", on_change=_changed, width=104)
+        ratings = [*RATINGS, *({rated(view.filters)} - set(RATINGS))]
+        st.selectbox("Rating", ratings, format_func=rating_words, key="traces_rating", on_change=_changed, width=104)
         for name in FIRST_ROW:
             _choice(name, view, facets, width=98)
-        with st.popover(f"More ({len(chips)})" if chips else "More", key="traces_more"):
+        with st.popover(f"More ({len(others)})" if others else "More", key="traces_more"):
             _more(view, facets)
     if view.period == "dates":
         st.date_input("Days (UTC)", key="traces_dates", on_change=_changed, width=280)
@@ -84,28 +84,28 @@ def _more(view: View, facets: Facets) -> None:
             st.text_input(words, key=f"traces_{name}", on_change=_changed)
 
 
-def _chips(filters: TraceFilter) -> list[tuple[str, dict[str, Any]]]:
+def chips(filters: TraceFilter) -> list[tuple[str, dict[str, Any]]]:
     """What is on of the filters that the row does not show: words, and the fields to set to take it off."""
-    chips: list[tuple[str, dict[str, Any]]] = []
+    found: list[tuple[str, dict[str, Any]]] = []
     for name, title in CHOICES.items():
         if name not in FIRST_ROW:
             values = getattr(filters, name)
             said = {one: one.replace("_", " ") if name in ("has", "lacks") else one for one in values}
-            chips += [(f"{title}: {said[one]}", {name: tuple(other for other in values if other != one)}) for one in values]
+            found += [(f"{title}: {said[one]}", {name: tuple(other for other in values if other != one)}) for one in values]
     for name, title in NUMBERS.items():
         low, high = getattr(filters, f"{name}_min"), getattr(filters, f"{name}_max")
         if low is not None or high is not None:
             ends = {(False, False): f"{spelled(low)} to {spelled(high)}", (True, False): f"at most {spelled(high)}"}
             words = ends.get((low is None, high is None), f"at least {spelled(low)}")
-            chips.append((f"{title.partition(' (')[0]}: {words}", {f"{name}_min": None, f"{name}_max": None}))
+            found.append((f"{title.partition(' (')[0]}: {words}", {f"{name}_min": None, f"{name}_max": None}))
     if signal(filters):
-        chips.append((_SIGNALS[signal(filters)], {"has_feedback": None, "has_correction": None}))
+        found.append((_SIGNALS[signal(filters)], {"has_feedback": None, "has_correction": None}))
     for field, title, yes, no in FLAGS.values():
         value = getattr(filters, field)
         if value is not None:
-            chips.append((f"{title}: {yes if value else no}", {field: None}))
-    chips += [(f"{title}: {value}", {name: None}) for name, title in _WORDS.items() if (value := getattr(filters, name))]
-    return chips + ([("Low-rated, about one thing", {"cluster": None})] if filters.cluster else [])
+            found.append((f"{title}: {yes if value else no}", {field: None}))
+    found += [(f"{title}: {value}", {name: None}) for name, title in _WORDS.items() if (value := getattr(filters, name))]
+    return found + ([("Low-rated, about one thing", {"cluster": None})] if filters.cluster else [])
 
 
 def _without(changes: dict[str, Any] | None) -> None:
@@ -141,7 +141,7 @@ def _fill_widgets(view: View) -> None:
     state["traces_q"] = filters.text
     state["traces_by"] = "meaning" if view.by_meaning else "words"
     state["traces_period"] = view.period
-    state["traces_rating"] = _rated(filters)
+    state["traces_rating"] = rated(filters)
     state["traces_feedback"] = signal(filters)
     for name in _WORDS:
         state[f"traces_{name}"] = getattr(filters, name) or ""
@@ -186,13 +186,14 @@ def _changed() -> None:
     go(read(query))
 
 
-def _rated(filters: TraceFilter) -> str:
+def rated(filters: TraceFilter) -> str:
     """The rating range as `low-high`, either side empty where it is open; empty for any."""
     low, high = (spelled(end) or "" for end in (filters.rating_min, filters.rating_max))
     return f"{low}-{high}" if low or high else ""
 
 
-def _rating_words(choice: str) -> str:
+def rating_words(choice: str) -> str:
+    """A range as `rated` spells it, in words."""
     low, _, high = choice.partition("-")
     if low and high:
         return f"{low} to {high}" if low != high else low

@@ -8,9 +8,10 @@ from typing import Any
 
 import streamlit as st
 
+from workbench.annotation.disagreement import MOST_DISAGREEMENT, ranking
 from workbench.core.clock import now
 from workbench.traces.filters import HAS, RANGES, TraceFilter, bounded
-from workbench.traces.queries import SORTS
+from workbench.traces.queries import SORTS, Sort
 
 PERIODS = {
     "1d": "Last 24 hours",
@@ -21,6 +22,8 @@ PERIODS = {
     "dates": "Dates",
 }
 DEFAULT_PERIOD = "90d"
+ORDERS = (*SORTS, MOST_DISAGREEMENT)
+"""Names of orders."""
 CHOICES = {
     "model": "Model", "release": "Release", "language": "Language", "status": "Status", "triage_label": "Triage label",
     "intent": "Intent", "tag": "Tag", "tag_any": "Any of the tags", "tag_none": "None of the tags", "tool": "Tool",
@@ -103,7 +106,7 @@ def read(query: Mapping[str, Any], *, moment: datetime | None = None) -> View:
     )
     sort = _one(query, "sort") or "newest"
     return View(
-        filters, period, sort if sort in SORTS else "newest", _one(query, "after"), saved_id(query),
+        filters, period, sort if sort in ORDERS else "newest", _one(query, "after"), saved_id(query),
         _one(query, "by") == "meaning", _one(query, "similar"),
     )  # fmt: skip
 
@@ -141,6 +144,11 @@ def go(view: View, *, trace: str | None = None) -> None:
     """Put a view into the address. It is never left empty: that would mean the view that this person begins with."""
     query = {**write(view), **({"trace": trace} if trace else {})}
     st.query_params.from_dict(query or {"period": DEFAULT_PERIOD})
+
+
+def order_of(view: View, project_id: str) -> Sort:
+    """The view's order as queries take it."""
+    return ranking(project_id) if view.sort == MOST_DISAGREEMENT else view.sort
 
 
 def saved_id(query: Mapping[str, Any]) -> str | None:

@@ -1,4 +1,4 @@
-// The list of traces: two lines a row, opened by click or Enter, selected by checkbox or x, moved through by j and k.
+// A list of traces, sessions or users: opened by click or Enter, selected by checkbox or x, moved through by j and k.
 // Text from outside reaches the page through textContent only.
 
 const instances = new WeakMap();
@@ -29,6 +29,8 @@ class List {
     const signature = JSON.stringify(this.data);
     if (signature === this.signature) return;
     this.signature = signature;
+    this.root.setAttribute("aria-label", this.data.label);
+    this.root.classList.toggle("unpicked", !this.data.acts.length);
     const here = new Set(this.data.rows.map((row) => row.id));
     for (const id of [...this.selected]) if (!here.has(id)) this.selected.delete(id);
     const focused = this.root.getRootNode().activeElement?.dataset?.id;
@@ -50,7 +52,7 @@ class List {
       this.showSelection();
     };
     pick.append(this.all);
-    this.titles = ["Time (UTC)", "Question and answer", "Team, language", "Model, release", "Latency, cost"].map((title, index) =>
+    this.titles = this.data.titles.map((title, index) =>
       make("div", index > 1 ? `wide c${index - 2}${index === 4 ? " num" : ""}` : "", title),
     );
     this.bar = make("div", "bar");
@@ -95,11 +97,7 @@ class List {
     }
     const cells = row.cells.map((pair, number) => {
       const cell = make("div", `cell c${number}${number === 2 ? " num" : ""}`);
-      const first = make("div", "", pair[0]);
-      const second = make("div", "quiet", pair[1]);
-      first.title = pair[0];
-      second.title = pair[1];
-      cell.append(first, second);
+      cell.append(this.part(pair[0], ""), this.part(pair[1], "quiet"));
       return cell;
     });
     line.append(pick, when, text, ...cells);
@@ -108,6 +106,27 @@ class List {
       if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return; // a new tab, as with any link
       event.preventDefault();
       this.component.setTriggerValue("open", row.id);
+    };
+    return line;
+  }
+
+  // One line of a cell: words, bars of a count over time, or the way to something else than the row.
+  part(value, className) {
+    if (value.bars) return bars(value);
+    const line = make("div", className, value.words ?? value);
+    line.title = value.title ?? value.words ?? value;
+    if (!value.way) return line;
+    line.classList.add("way");
+    line.tabIndex = 0;
+    line.setAttribute("role", "link");
+    const go = (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      this.component.setTriggerValue("way", value.way);
+    };
+    line.onclick = go;
+    line.onkeydown = (event) => {
+      if (event.key === "Enter") go(event);
     };
     return line;
   }
@@ -165,6 +184,24 @@ class List {
     event.preventDefault();
     event.stopPropagation();
   }
+}
+
+// Each bar is a period; its lower part is what of it was rated low.
+function bars({ bars: list, title }) {
+  const box = make("div", "bars");
+  const most = Math.max(1, ...list.map(([number]) => number));
+  for (const [number, low] of list) {
+    const bar = make("i");
+    bar.style.height = number ? `${Math.max(10, (number / most) * 100)}%` : "1px";
+    const part = make("b");
+    part.style.height = `${number ? (low / number) * 100 : 0}%`;
+    bar.append(part);
+    box.append(bar);
+  }
+  box.title = title;
+  box.setAttribute("role", "img");
+  box.setAttribute("aria-label", title);
+  return box;
 }
 
 function stars(rating) {

@@ -1,5 +1,6 @@
 """Where an answer came from, in words and links: entry versions and corpus commit, prompt version, release, guard rules."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -74,6 +75,12 @@ def release_link(session: Session, trace: Trace) -> str:
     """The release's page, when it is one of ours."""
     release = find_release(session, trace.project_id, trace.release) if trace.release else None
     return "/releases?" + urlencode({"release": release.id}) if release else ""
+
+
+def release_names(session: Session, project_id: str, names: Iterable[str]) -> dict[str, str]:
+    """What a trace calls its release → what people call it: one of ours by its number."""
+    found = {name: find_release(session, project_id, name) for name in dict.fromkeys(names)}
+    return {name: f"release {ours.number}" if ours else page.short(name, 24) for name, ours in found.items()}
 
 
 def fired(trace: Trace) -> list[dict[str, str]]:

@@ -1,4 +1,4 @@
-// One trace: the numbers at a glance, the conversation with this turn in full, and the facts beside it.
+// One trace: the numbers at a glance, the conversation with this turn in full, and the facts beside it. Or a session: its turns.
 // Text from outside reaches the page through textContent only; nothing of it becomes a link or markup.
 
 const shown = new WeakMap();
@@ -18,8 +18,10 @@ export default function trace(component) {
   const talk = make("div", "talk");
   if (data.language) talk.lang = data.language; // so that Chinese and Japanese get their own shapes of shared characters
   if (data.earlier.length) talk.append(others(data.earlier, "Earlier in this conversation", component));
-  talk.append(current(data.turn));
+  if (data.turn) talk.append(current(data.turn));
   if (data.later.length) talk.append(others(data.later, "Later in this conversation", component));
+  if (data.turns) talk.append(...data.turns.flatMap((turn) => session(turn, component)));
+  if (data.said?.length) talk.append(section("Said about the whole session", data.said.map(signal)));
   root.replaceChildren(glance(data.glance), talk, aside(data.facts));
 }
 
@@ -40,8 +42,15 @@ function others(turns, title, component) {
   return box;
 }
 
-function other(turn, component) {
+// A turn of a session, after what changed since the turn before it.
+function session(turn, component) {
+  const parts = turn.changed.map((words) => make("div", "changed small quiet", words));
+  return [...parts, other(turn, component, 1500)];
+}
+
+function other(turn, component, limit = 420) {
   const box = make("div", "turn");
+  if (turn.language) box.lang = turn.language;
   const head = make("div", "turnhead quiet");
   const open = link(turn.link, turn.time);
   open.onclick = (event) => {
@@ -53,7 +62,11 @@ function other(turn, component) {
   head.append(open);
   if (turn.rating !== null) head.append(stars(turn.rating));
   if (turn.failed) head.append(make("span", "badge bad", "error"));
-  box.append(head, long(turn.question, "said text user", 420), long(turn.answer || turn.error, "said text", 420));
+  box.append(head, long(turn.question, "said text user", limit));
+  for (const call of turn.tools || []) box.append(tool(call));
+  box.append(long(turn.answer || turn.error || "(no answer)", "said text", limit));
+  if (turn.machine) box.append(make("span", "badge machine", "machine-written"));
+  for (const one of turn.feedback || []) box.append(signal(one));
   return box;
 }
 

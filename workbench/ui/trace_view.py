@@ -52,7 +52,8 @@ def show(data: dict[str, Any], *, key: str = "trace_view") -> str | None:
     """Draw what `data_of` made; returns the id of another turn that was opened in this run."""
     result = _view(key=key, data=data, on_open_change=_nothing)
     opened = result.get("open")
-    return opened if any(turn["id"] == opened for turn in [*data["earlier"], *data["later"]]) else None
+    turns = [*data["earlier"], *data["later"], *data.get("turns", [])]
+    return opened if any(turn["id"] == opened for turn in turns) else None
 
 
 def _around(turns: list[Trace], trace: Trace) -> tuple[list[Trace], list[Trace]]:
@@ -85,8 +86,8 @@ def _other_turn(trace: Trace, view: View) -> dict[str, Any]:
         "id": trace.trace_id,
         "link": link(trace.trace_id, view),
         "time": page.moment(trace.started_at),
-        "question": _cut(trace.input),
-        "answer": _cut(trace.output),
+        "question": cut(trace.input),
+        "answer": cut(trace.output),
         "error": trace.error or "",
         "failed": trace.status == "error",
         "rating": trace.rating,
@@ -105,22 +106,22 @@ def _this_turn(session: Session, trace: Trace, feedback: list[Feedback], *, may_
     return {
         "id": trace.trace_id,
         "time": page.moment(trace.started_at),
-        "system": _cut(talk.system),
+        "system": cut(talk.system),
         "before": [] if told else [_message(message) for message in talk.before[-MOST:]],
-        "question": _cut(trace.input),
+        "question": cut(trace.input),
         "steps": [
-            {"tool": _tool(step["call"])} if "call" in step else {"said": _message({**step["say"], "tool_calls": []})}
+            {"tool": tool(step["call"])} if "call" in step else {"said": _message({**step["say"], "tool_calls": []})}
             for step in talk.steps
         ],
         "more_steps": talk.left_out,
-        "answer": _cut(trace.output),
+        "answer": cut(trace.output),
         "machine": trace.machine_written,
         "error": trace.error or "",
         "failed": trace.status == "error",
         "rating": trace.rating,
         "guard": trace_origin.fired(trace),
-        "written": _cut(trace_origin.written_before_guard(session, trace)),
-        "feedback": [_signal(one) for one in feedback[:MOST]],
+        "written": cut(trace_origin.written_before_guard(session, trace)),
+        "feedback": [signal(one) for one in feedback[:MOST]],
         "documents": [
             _document(trace, document, origin, number, may_correct=may_correct)
             for number, (document, origin) in enumerate(zip(documents, origins, strict=True), start=1)
@@ -131,7 +132,8 @@ def _this_turn(session: Session, trace: Trace, feedback: list[Feedback], *, may_
     }
 
 
-def _signal(one: Feedback) -> dict[str, Any]:
+def signal(one: Feedback) -> dict[str, Any]:
+    """Feedback as the component shows it."""
     stars = value = None
     mood = ""
     if one.kind == "boolean" and one.number is not None:
@@ -154,14 +156,14 @@ def _signal(one: Feedback) -> dict[str, Any]:
         "value": value,
         "mood": mood,
         "stars": stars,
-        "text": _cut(one.text),
+        "text": cut(one.text),
         "who": who + about,
         "time": page.moment(one.at),
     }
 
 
 def _document(trace: Trace, document: dict[str, Any], origin: Origin, number: int, *, may_correct: bool) -> dict[str, Any]:
-    content = _cut(str(document.get("content") or ""))
+    content = cut(str(document.get("content") or ""))
     key = str(document.get("id") or "")
     cited = citations.cited_in(content, document.get("cited"), trace.output, [key, origin.key, str(number)])
     return {
@@ -178,7 +180,8 @@ def _document(trace: Trace, document: dict[str, Any], origin: Origin, number: in
     }
 
 
-def _tool(call: dict[str, Any]) -> dict[str, Any]:
+def tool(call: dict[str, Any]) -> dict[str, Any]:
+    """A tool call as the component shows it."""
     parts = [("arguments", call.get("arguments")), ("result", call.get("result")), ("error", call.get("error"))]
     receipt = call.get("receipt")
     if isinstance(receipt, dict | list):
@@ -194,16 +197,14 @@ def _tool(call: dict[str, Any]) -> dict[str, Any]:
 
 def _message(message: dict[str, Any]) -> dict[str, str]:
     calls = [f"→ {call.get('name')}({_pretty(call.get('arguments'))})" for call in message.get("tool_calls", [])]
-    return {"role": str(message.get("role") or ""), "text": _cut("\n".join([message.get("content") or "", *calls]).strip())}
+    return {"role": str(message.get("role") or ""), "text": cut("\n".join([message.get("content") or "", *calls]).strip())}
 
 
 def _facts(session: Session, trace: Trace) -> list[list[dict[str, Any]]]:
     """Groups of names and values for the side."""
     commit, prompt = trace_origin.commit_words(session, trace), trace_origin.prompt_words(session, trace)
 
-    def fact(
-        name: str, value: Any, *, hash: bool = False, filter: str = "", full: Any = None, link: str = ""
-    ) -> dict[str, Any] | None:
+    def fact(name: str, value: Any, *, hash: bool = False, full: Any = None, link: str = "") -> dict[str, Any] | None:
         if value in (None, "", []):
             return None
         text = str(value)
@@ -212,8 +213,6 @@ def _facts(session: Session, trace: Trace) -> list[list[dict[str, Any]]]:
             made.update(hash=True, full=text)
         if full is not None and str(full) != text:
             made["full"] = str(full)
-        if filter:
-            link = "/traces?" + urlencode({filter: text, "period": "all"})
         if link:
             made["link"] = link
         return made
@@ -235,8 +234,12 @@ def _facts(session: Session, trace: Trace) -> list[list[dict[str, Any]]]:
             fact("Written by", "a machine" if trace.machine_written else "no model"),
         ],
         [
-            fact("User", trace.user_id, filter="user"),
-            fact("Session", trace.session_id, filter="session"),
+            fact("User", trace.user_id, link="/traces?" + urlencode({"view": "users", "user": trace.user_id or ""})),
+            fact(
+                "Session",
+                trace.session_id,
+                link="/traces?" + urlencode({"view": "sessions", "session": trace.session_id or ""}),
+            ),
             fact("Sent as", f"{trace.name} · {trace.dialect}"),
             fact("Trace id", trace.trace_id, hash=True),
         ],
@@ -249,15 +252,14 @@ def _words(name: Any) -> str:
 
 
 def _pretty(value: Any) -> str:
-    return _cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
+    return cut(value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, indent=2))
 
 
-def _cut(text: str) -> str:
-    return (
-        text
-        if len(text) <= _LONGEST
-        else text[:_LONGEST] + f"\n… and {len(text) - _LONGEST:,} more characters, in the raw trace."
-    )
+def cut(text: str, longest: int = _LONGEST) -> str:
+    """The text as far as it goes to the browser."""
+    if len(text) <= longest:
+        return text
+    return text[:longest] + f"\n… and {len(text) - longest:,} more characters, in the raw trace."
 
 
 def _nothing() -> None:
