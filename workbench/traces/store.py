@@ -292,7 +292,7 @@ def in_a_hurry(context: Context) -> Iterator[None]:
 
 
 def let_senders_go_first(context: Context) -> None:
-    """Return when no sender waits for an acknowledgement, or when we have waited for a quarter of a second.
+    """Return when no sender waits for an acknowledgement, or when we have waited for half a second.
 
     Who makes traces readable calls it before each piece of work, so that a burst is acknowledged at the speed of the
     machine and becomes readable a little later.
@@ -305,7 +305,7 @@ def _turn(context: Context) -> "_Turn":
     return turn
 
 
-_PATIENCE, _GLANCE = 0.25, 0.002
+_PATIENCE, _GLANCE = 0.5, 0.002
 """Seconds: how long patience lasts, and between looks."""
 
 
