@@ -26,8 +26,8 @@ def create_app(services: Services, *, own_processes: bool = False) -> FastAPI:
     Args:
         own_processes: take spans in and index them in processes of their own, so that neither holds up an answer.
     """
-    background = Background(services, own_process=own_processes)
     intake = InProcess(services) if own_processes else InThreads(services)
+    background = Background(services, own_process=own_processes, trouble=lambda: intake.trouble)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:

@@ -5,6 +5,7 @@ import logging
 import os
 import subprocess
 import threading
+from collections.abc import Callable
 from types import TracebackType
 
 from sqlalchemy.exc import SQLAlchemyError
@@ -23,10 +24,12 @@ _BEAT_SECONDS = 3.0
 class Background:
     """The indexer and the heartbeat thread, from `with` to its end."""
 
-    def __init__(self, services: Services, *, own_process: bool = False) -> None:
+    def __init__(self, services: Services, *, own_process: bool = False, trouble: Callable[[], str] = str) -> None:
         """Args:
         own_process: run the indexer in a process of its own, as the api does, rather than in a thread.
+        trouble: what else to tell with each heartbeat; empty when all is well.
         """
+        self._trouble = trouble
         self._services = services
         self._stopping = threading.Event()
         self._work = threading.Event()
@@ -68,7 +71,8 @@ class Background:
         started = now()
         while True:
             try:
-                detail = self._indexer.keep_alive() if self._indexer is not None else ""
+                told = [self._indexer.keep_alive() if self._indexer is not None else "", self._trouble()]
+                detail = " ".join(one for one in told if one)
                 beat(self._services.context, "api", os.getpid(), started, detail=detail)
             except SQLAlchemyError as error:
                 # The database is busy or away; a missing beat is what the admin page shows.

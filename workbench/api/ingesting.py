@@ -18,6 +18,9 @@ _PIECE = 1 << 20
 _AT_ONCE = 2 << 20
 """Bytes stored with one flush: more would make the first of them wait for the last."""
 
+_UNPACKED = 20
+"""How many times longer a packed body is taken to become."""
+
 
 def main() -> None:
     """Store until standard input ends."""
@@ -53,7 +56,7 @@ def _fitting(packets: list[Packet]) -> int:
     """How many of these to store together; one at least."""
     total = 0
     for count, packet in enumerate(packets):
-        total += len(packet.body)
+        total += len(packet.body) * (_UNPACKED if packet.encoding else 1)
         if total > _AT_ONCE and count:
             return count
     return len(packets)

@@ -5,7 +5,6 @@ which every other answer of the process, the gateway's too, would have to wait.
 """
 
 import asyncio
-import fcntl
 import logging
 import os
 import subprocess
@@ -24,6 +23,11 @@ from workbench.bootstrap import Services
 from workbench.core.actors import Actor, ActorKind, Permission
 from workbench.core.errors import InvalidInput, Unavailable, WorkbenchError
 from workbench.traces.service import Delivery, IngestReport
+
+try:
+    import fcntl
+except ImportError:  # Windows: its pipes have the size they have
+    fcntl = None  # type: ignore[assignment]
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +68,11 @@ class Receipt:
 class Intake(Protocol):
     """Stores what senders send."""
 
+    @property
+    def trouble(self) -> str:
+        """What to tell about it; empty when all is well."""
+        ...
+
     async def take(self, packet: Packet) -> Receipt:
         """Durable when this returns with status 200."""
         ...
@@ -94,9 +103,8 @@ def receipt_of(outcome: IngestReport | Exception) -> Receipt:
     if isinstance(outcome, IngestReport):
         return Receipt(200, outcome.new, len(outcome.rejected), outcome.message)
     if isinstance(outcome, WorkbenchError):
-        return Receipt(
-            400 if isinstance(outcome, InvalidInput) else outcome.status, message=str(outcome)
-        )  # OTLP: one for bad data
+        status = 400 if isinstance(outcome, InvalidInput) else outcome.status  # OTLP has one status for bad data
+        return Receipt(status, message=str(outcome))
     if isinstance(outcome, SQLAlchemyError | OSError):
         log.error("spans not stored: %s", outcome)
         return Receipt(Unavailable.status, message=_NOT_STORED)
@@ -110,6 +118,7 @@ class InThreads:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._limiter = CapacityLimiter(_THREADS)
+        self.trouble = ""
 
     async def take(self, packet: Packet) -> Receipt:
         (receipt,) = await to_thread.run_sync(store, self._services, [packet], limiter=self._limiter)
@@ -129,7 +138,7 @@ class InProcess:
         self._waiting: dict[int, asyncio.Future[Receipt]] = {}
         self._last = 0
         self._stopping = False
-        self.restarts = 0
+        self._restarts = 0
 
     @property
     def is_there(self) -> bool:
@@ -140,6 +149,11 @@ class InProcess:
     def process_id(self) -> int | None:
         """Of the process that runs now."""
         return self._process.pid if self._process is not None else None
+
+    @property
+    def trouble(self) -> str:
+        """What to tell about it; empty when all is well."""
+        return f"The intake of spans was started again, {self._restarts} times so far." if self._restarts else ""
 
     async def take(self, packet: Packet) -> Receipt:
         writer = self._writer
@@ -168,12 +182,11 @@ class InProcess:
             except OSError as error:
                 log.error("the process that takes spans in cannot be run: %s", error)
             finally:
-                self._writer = None
                 for future in list(self._waiting.values()):
                     if not future.done():
                         future.set_result(Receipt(Unavailable.status, message=_NOT_STORED))
             if not self._stopping:
-                self.restarts += 1
+                self._restarts += 1
                 log.error("the process that takes spans in ended and is started again")
                 await asyncio.sleep(0.1 if time.monotonic() - begun > 10 else 2.0)
 
@@ -210,6 +223,7 @@ class InProcess:
                     if future is not None and not future.done():
                         future.set_result(Receipt(head["status"], head["new"], head["rejected"], head["message"]))
         finally:
+            self._writer = None
             reading.close()
             writer.close()
             if not self._stopping:

@@ -330,12 +330,10 @@ class _Turn:
     def hurry(self, by: int) -> None:
         """One more sender waits, or one fewer. As long as any does, the file is locked for sharing."""
         with self._counting:
-            self._hurrying += by
-            if self._hurry is None:
-                return
-            if by > 0 and self._hurrying == 1:
+            if self._hurry is not None and not self._hurrying:
                 self._hurry.take(shared=True)
-            elif not self._hurrying:
+            self._hurrying += by
+            if self._hurry is not None and not self._hurrying:
                 self._hurry.give()
 
     def wait_for_senders(self) -> None:
