@@ -1,7 +1,8 @@
 """`python -m workbench.api.ingesting`: takes spans in, beside the api and in an interpreter of its own.
 
 The api hands it requests through its standard input and reads its answers from its standard output. Whatever waits there is
-stored together. It ends with its standard input, after what it was given is stored.
+stored together, and while that is on its way to the disk the next is prepared. It ends with its standard input, after what it
+was given is stored.
 """
 
 import gc
@@ -9,9 +10,12 @@ import logging
 import os
 import signal
 import sys
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 
 from workbench.api.frames import Unpacker, packed
-from workbench.api.intake import HELLO, Packet, packet_of, store
+from workbench.api.intake import HELLO, Packet, Receipt, packet_of, prepare
 from workbench.bootstrap import bootstrap
 
 _PIECE = 1 << 20
@@ -37,19 +41,27 @@ def main() -> None:
     given = sys.stdin.fileno()
     messages = Unpacker()
     _write(channel, packed(HELLO))
-    while piece := os.read(given, _PIECE):
-        waiting = [(head["number"], packet_of(head, body)) for head, body in messages.feed(piece)]
-        while waiting:
-            count = _fitting([packet for _, packet in waiting])
-            part, waiting = waiting[:count], waiting[count:]
-            receipts = store(services, [packet for _, packet in part])
-            for (number, _), receipt in zip(part, receipts, strict=True):
-                answer = {
-                    "number": number, "status": receipt.status, "new": receipt.new, "rejected": receipt.rejected,
-                    "message": receipt.message,
-                }  # fmt: skip
-                _write(channel, packed(answer))
+    with ThreadPoolExecutor(1, "storing") as thread:
+        storing: Future[None] | None = None
+        while piece := os.read(given, _PIECE):
+            waiting = [(head["number"], packet_of(head, body)) for head, body in messages.feed(piece)]
+            while waiting:
+                count = _fitting([packet for _, packet in waiting])
+                part, waiting = waiting[:count], waiting[count:]
+                finish = prepare(services, [packet for _, packet in part])
+                if storing is not None:
+                    storing.result()  # no more than one is on its way to the disk while the next is prepared
+                storing = thread.submit(_finish, channel, [number for number, _ in part], finish)
     services.context.database.dispose()
+
+
+def _finish(channel: int, numbers: list[int], finish: Callable[[], list[Receipt]]) -> None:
+    for number, receipt in zip(numbers, finish(), strict=True):
+        answer = {
+            "number": number, "status": receipt.status, "new": receipt.new, "rejected": receipt.rejected,
+            "message": receipt.message,
+        }  # fmt: skip
+        _write(channel, packed(answer))
 
 
 def _fitting(packets: list[Packet]) -> int:
@@ -63,8 +75,9 @@ def _fitting(packets: list[Packet]) -> int:
 
 
 def _write(channel: int, data: bytes) -> None:
-    while data:
-        data = data[os.write(channel, data) :]
+    with suppress(BrokenPipeError):  # the api is gone, and nobody waits; our standard input ends too
+        while data:
+            data = data[os.write(channel, data) :]
 
 
 if __name__ == "__main__":

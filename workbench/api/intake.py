@@ -9,6 +9,7 @@ import logging
 import os
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -78,8 +79,11 @@ class Intake(Protocol):
         ...
 
 
-def store(services: Services, packets: list[Packet]) -> list[Receipt]:
-    """Unpack, decode, mask and store, all with one flush to the disk. Every packet has its receipt, whatever happens."""
+def prepare(services: Services, packets: list[Packet]) -> Callable[[], list[Receipt]]:
+    """Unpack, decode and mask; what is returned stores it all with one flush to the disk.
+
+    Every packet has its receipt, whatever happens.
+    """
     receipts: list[Receipt] = []
     deliveries: list[tuple[int, Delivery]] = []
     for packet in packets:
@@ -89,13 +93,23 @@ def store(services: Services, packets: list[Packet]) -> list[Receipt]:
             receipts.append(Receipt())
         except WorkbenchError as error:
             receipts.append(receipt_of(error))
-    try:
-        outcomes = services.traces.ingest_all([delivery for _, delivery in deliveries])
-    except Exception as error:
-        outcomes = [error] * len(deliveries)
-    for (place, _), outcome in zip(deliveries, outcomes, strict=True):
-        receipts[place] = receipt_of(outcome)
-    return receipts
+    prepared = services.traces.prepare([delivery for _, delivery in deliveries])
+
+    def finish() -> list[Receipt]:
+        try:
+            outcomes = services.traces.store_prepared(prepared)
+        except Exception as error:
+            outcomes = [error] * len(deliveries)
+        for (place, _), outcome in zip(deliveries, outcomes, strict=True):
+            receipts[place] = receipt_of(outcome)
+        return receipts
+
+    return finish
+
+
+def store(services: Services, packets: list[Packet]) -> list[Receipt]:
+    """Prepare and store packets, all in one go."""
+    return prepare(services, packets)()
 
 
 def receipt_of(outcome: IngestReport | Exception) -> Receipt:

@@ -71,6 +71,16 @@ class Delivery:
         return hash_bytes(self.request) if isinstance(self.request, bytes) else ""
 
 
+@dataclass(slots=True)
+class Prepared:
+    """Requests decoded and masked, on their way to the disk."""
+
+    outcomes: list[IngestReport | Exception] = field(default_factory=list)
+    """One a request, as far as it is known before it is stored."""
+    batches: list[tuple[int, Batch]] = field(default_factory=list)
+    """What is to be stored, each with its place among the outcomes."""
+
+
 def _report(decoded: Decoded, new: int) -> IngestReport:
     trace_ids = tuple(dict.fromkeys(span.trace_id for span in decoded.spans))
     return IngestReport(len(decoded.spans), new, trace_ids, tuple(decoded.rejected))
@@ -111,23 +121,29 @@ class TraceService(Service):
 
     def ingest_all(self, deliveries: Sequence[Delivery], *, origin: str = "otlp") -> list[IngestReport | Exception]:
         """Store several requests durably with one flush to the disk; each has its own outcome, see `ingest_otlp`."""
-        with in_a_hurry(self.context):
-            return self._ingest(deliveries, origin)
+        return self.store_prepared(self.prepare(deliveries, origin=origin))
 
-    def _ingest(self, deliveries: Sequence[Delivery], origin: str) -> list[IngestReport | Exception]:
-        outcomes: list[IngestReport | Exception] = []
-        batches: list[tuple[int, Batch]] = []
-        for delivery in deliveries:
-            try:
-                decoded, refusal = self._decode(delivery)
-                batch = self._batch(delivery.actor, delivery.project_id, decoded, delivery.body_hash, origin=origin)
-            except Exception as error:  # one request's trouble is not the others'
-                outcomes.append(error)
-                continue
-            batches.append((len(outcomes), batch))
-            outcomes.append(refusal or _report(decoded, 0))
-        self._writer.write_all([batch for _, batch in batches])
-        for place, batch in batches:
+    def prepare(self, deliveries: Sequence[Delivery], *, origin: str = "otlp") -> Prepared:
+        """Decode and mask requests, to be stored by `store_prepared`, which another thread may do."""
+        prepared = Prepared()
+        with in_a_hurry(self.context):
+            for delivery in deliveries:
+                try:
+                    decoded, refusal = self._decode(delivery)
+                    batch = self._batch(delivery.actor, delivery.project_id, decoded, delivery.body_hash, origin=origin)
+                except Exception as error:  # one request's trouble is not the others'
+                    prepared.outcomes.append(error)
+                    continue
+                prepared.batches.append((len(prepared.outcomes), batch))
+                prepared.outcomes.append(refusal or _report(decoded, 0))
+        return prepared
+
+    def store_prepared(self, prepared: Prepared) -> list[IngestReport | Exception]:
+        """Store what was prepared, durably; returns the outcome of each request."""
+        outcomes = prepared.outcomes
+        with in_a_hurry(self.context):
+            self._writer.write_all([batch for _, batch in prepared.batches])
+        for place, batch in prepared.batches:
             if batch.error is not None:
                 outcomes[place] = batch.error
             elif not isinstance(outcomes[place], Exception):
