@@ -23,7 +23,7 @@ from workbench.traces.dialects import DIALECTS, PLAIN, Dialect, dialects_of
 from workbench.traces.extract import dialect_name
 from workbench.traces.models import Trace
 from workbench.traces.own_mapping import OwnMapping, own_mappings
-from workbench.traces.store import insert, table
+from workbench.traces.store import table, upsert
 
 MOST_NAMES = 3000
 """Attribute names kept for a project; whatever comes beyond is counted under OTHERS."""
@@ -105,13 +105,8 @@ def _write(
 ) -> None:
     connection = session.connection()
     if intake:
-        statement = insert(context, SpanIntake)
-        old, new = table(SpanIntake).c, statement.excluded
-        statement = statement.on_conflict_do_update(
-            index_elements=["project_id", "day", "dialect", "scope", "sender"],
-            set_={"spans": old.spans + new.spans, "last_at": new.last_at},
-        )
         names = ("project_id", "day", "dialect", "scope", "sender")
+        statement = upsert(context, SpanIntake, names, _more_spans)
         connection.execute(
             statement,
             [
@@ -121,12 +116,7 @@ def _write(
         )
     if unmapped:
         kept = _within_bounds(session, unmapped)
-        statement = insert(context, UnmappedAttribute)
-        old, new = table(UnmappedAttribute).c, statement.excluded
-        statement = statement.on_conflict_do_update(
-            index_elements=["project_id", "dialect", "scope", "name"],
-            set_={"count": old["count"] + new["count"], "last_at": new.last_at, "example_trace_id": new.example_trace_id},
-        )
+        statement = upsert(context, UnmappedAttribute, ("project_id", "dialect", "scope", "name"), _more_of_it)
         rows: dict[tuple[str, ...], dict[str, Any]] = {}
         for key, number in sorted(unmapped.items()):
             project_id, dialect, scope, name = key
@@ -147,6 +137,14 @@ def _write(
             row["count"] += number
             row["last_at"] = max(row["last_at"], latest[key])
         connection.execute(statement, list(rows.values()))
+
+
+def _more_spans(old: Any, new: Any) -> dict[str, Any]:
+    return {"spans": old.spans + new.spans, "last_at": new.last_at}
+
+
+def _more_of_it(old: Any, new: Any) -> dict[str, Any]:
+    return {"count": old["count"] + new["count"], "last_at": new.last_at, "example_trace_id": new.example_trace_id}
 
 
 def _within_bounds(session: Session, unmapped: Counter[Any]) -> set[Any]:

@@ -17,7 +17,7 @@ from workbench.core.database import TRACES
 from workbench.core.unit_of_work import Context
 from workbench.traces.filters import FACETS, TraceFilter, conditions_of
 from workbench.traces.models import Trace, TraceFacet, TraceTag, TraceTool
-from workbench.traces.store import insert, table, writing
+from workbench.traces.store import table, upsert, writing
 
 COUNTED = (*FACETS, "tag", "tool")
 """What has counts."""
@@ -225,6 +225,10 @@ def counts_of(connection: Connection, keys: Iterable[Key], names: Collection[str
     return counts
 
 
+def _more(old: Any, new: Any) -> dict[str, Any]:
+    return {"count": old["count"] + new["count"]}
+
+
 def move(connection: Connection, context: Context, before: Counts, after: Counts) -> None:
     """Bring the kept counts from `before` to `after`."""
     change = Counter(after)
@@ -236,11 +240,7 @@ def move(connection: Connection, context: Context, before: Counts, after: Counts
     ]
     if not rows:
         return
-    statement = insert(context, TraceFacet)
-    statement = statement.on_conflict_do_update(
-        index_elements=["project_id", "day", "name", "value"], set_={"count": _FACET.c.count + statement.excluded.count}
-    )
-    connection.execute(statement, rows)
+    connection.execute(upsert(context, TraceFacet, ("project_id", "day", "name", "value"), _more), rows)
     fewer = [{"p": row["project_id"], "d": row["day"], "n": row["name"], "v": row["value"]} for row in rows if row["count"] < 0]
     if fewer:
         gone = delete(_FACET).where(

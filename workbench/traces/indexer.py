@@ -18,7 +18,7 @@ from workbench.traces.assemble import StoredSpan, assemble, sent_tags, tools_of,
 from workbench.traces.masking.numbering import counts_of
 from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag, TraceTool
 from workbench.traces.own_mapping import OwnMapping, own_mappings
-from workbench.traces.store import insert, let_senders_go_first, table, touch, writing
+from workbench.traces.store import insert_new, let_senders_go_first, table, touch, upsert, writing
 
 _LOG = logging.getLogger(__name__)
 
@@ -175,23 +175,26 @@ def _store(
 ) -> None:
     connection = session.connection()
     if heard:
-        connection.execute(insert(context, Feedback).on_conflict_do_nothing(), [one.model_dump() for one in heard])
+        connection.execute(insert_new(context, Feedback), [one.model_dump() for one in heard])
     _store_tools(connection, rows)
     if tagged:
-        connection.execute(insert(context, TraceTag).on_conflict_do_nothing(), tagged)
+        connection.execute(insert_new(context, TraceTag), tagged)
     if rows:
-        statement = insert(context, Trace)
-        new, old = statement.excluded, table(Trace).c
-        keep = {"id", "project_id", "trace_id"}
-        changes: dict[str, Any] = {name: new[name] for name in rows[0] if name not in keep}
-        searched = ("input", "output", "tool_count")
-        same_text = and_(*(new[name] == old[name] for name in searched))
-        changes["indexed"] = case((same_text, old.indexed), else_=new.indexed)
-        changes["counted_span_id"] = case(
-            (old.counted_span_id > new.counted_span_id, old.counted_span_id), else_=new.counted_span_id
-        )
-        statement = statement.on_conflict_do_update(index_elements=["project_id", "trace_id"], set_=changes)
-        connection.execute(statement, rows)
+        connection.execute(upsert(context, Trace, ("project_id", "trace_id"), _assembled_again), rows)
+
+
+_KEYS = ("id", "project_id", "trace_id")
+
+
+def _assembled_again(old: Any, new: Any) -> dict[str, Any]:
+    """Every column as it was assembled anew, but for the keys; a text that stayed the same stays in the text index."""
+    changes: dict[str, Any] = {one.name: new[one.name] for one in table(Trace).c if one.name not in _KEYS}
+    same_text = and_(*(new[name] == old[name] for name in ("input", "output", "tool_count")))
+    changes["indexed"] = case((same_text, old.indexed), else_=new.indexed)
+    changes["counted_span_id"] = case(
+        (old.counted_span_id > new.counted_span_id, old.counted_span_id), else_=new.counted_span_id
+    )
+    return changes
 
 
 def _store_tools(connection: Connection, rows: list[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -150,7 +151,7 @@ def _insert(session: Session, context: Context, group: Sequence[Batch]) -> None:
     sources = {source.id: source for batch in group if batch.decoded.spans for source in batch.decoded.sources.values()}
     if sources:
         rows = [{"id": source.id, "resource": source.resource, "scope": source.scope} for source in sources.values()]
-        connection.execute(insert(context, SpanSource).on_conflict_do_nothing(), rows)
+        connection.execute(insert_new(context, SpanSource), rows)
     changed: dict[str, set[str]] = {}
     for batch in group:
         if batch.decoded.spans:
@@ -200,7 +201,7 @@ def _insert_spans(connection: Connection, context: Context, batch: Batch, moment
             for span in batch.decoded.spans
         ]  # fmt: skip
         given = [dict(zip(_SPAN_COLUMNS, row, strict=True)) for row in rows]
-        return int(connection.execute(insert(context, Span).on_conflict_do_nothing(), given).rowcount)
+        return int(connection.execute(insert_new(context, Span), given).rowcount)
     # The driver gets the rows directly: handing each through a compiled statement costs as much as storing it.
     received, dumped = _bound(connection, Span, "received_at")(moment), _bound(connection, Span, "attributes")
     no_list, no_object = dumped([]), dumped({})
@@ -243,14 +244,14 @@ def touch(session: Session, context: Context, project_id: str, trace_ids: set[st
         again = "ON CONFLICT (project_id, trace_id) DO UPDATE SET touched = touched + 1"
         _executemany(connection, f"INSERT INTO {TRACES}.trace_pending", _PENDING_COLUMNS, again, rows)
         return
-    statement = insert(context, TracePending)
-    statement = statement.on_conflict_do_update(
-        index_elements=["project_id", "trace_id"], set_={"touched": table(TracePending).c.touched + 1}
-    )
     connection.execute(
-        statement,
+        upsert(context, TracePending, ("project_id", "trace_id"), _touched_again),
         [{"project_id": project_id, "trace_id": trace_id, "touched": 1, "at": moment} for trace_id in sorted(trace_ids)],
     )
+
+
+def _touched_again(old: Any, new: Any) -> dict[str, Any]:
+    return {"touched": old.touched + 1}
 
 
 def table(model: Any) -> Table:
@@ -261,8 +262,42 @@ def table(model: Any) -> Table:
 
 def insert(context: Context, model: Any) -> Any:
     """An insert into the model's table that knows `on_conflict_…` on this database and counts what it really stored."""
-    dialect = postgresql if context.database.dialect == "postgresql" else sqlite
-    return dialect.insert(table(model)).execution_options(preserve_rowcount=True)
+    return _insert_on(context.database.dialect, model)
+
+
+def insert_new(context: Context, model: Any) -> Any:
+    """An insert that passes over rows that are there."""
+    return _insert_new_on(context.database.dialect, model)
+
+
+Changes = Callable[[Any, Any], dict[str, Any]]
+"""From the columns of the stored row and of the new one to what the stored one becomes."""
+
+
+def upsert(context: Context, model: Any, keys: tuple[str, ...], changes: Changes) -> Any:
+    """An insert that changes the row that has these keys when there is one.
+
+    Args:
+        changes: a function of a module, since the statement is made once and kept: making it takes longer than running it.
+    """
+    return _upsert_on(context.database.dialect, model, keys, changes)
+
+
+@cache
+def _insert_on(dialect: str, model: Any) -> Any:
+    made = postgresql if dialect == "postgresql" else sqlite
+    return made.insert(table(model)).execution_options(preserve_rowcount=True)
+
+
+@cache
+def _insert_new_on(dialect: str, model: Any) -> Any:
+    return _insert_on(dialect, model).on_conflict_do_nothing()
+
+
+@cache
+def _upsert_on(dialect: str, model: Any, keys: tuple[str, ...], changes: Changes) -> Any:
+    statement = _insert_on(dialect, model)
+    return statement.on_conflict_do_update(index_elements=keys, set_=changes(table(model).c, statement.excluded))
 
 
 @contextmanager

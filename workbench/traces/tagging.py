@@ -17,7 +17,7 @@ from workbench.core.unit_of_work import Context, UnitOfWork
 from workbench.traces import facets
 from workbench.traces.act_models import TraceTagTaken
 from workbench.traces.models import Trace, TracePending, TraceTag
-from workbench.traces.store import insert, table
+from workbench.traces.store import insert_new, table
 
 _TRACE, _TAG, _TAKEN, _PENDING = table(Trace).c, table(TraceTag).c, table(TraceTagTaken).c, table(TracePending).c
 
@@ -70,7 +70,7 @@ def take(work: UnitOfWork, context: Context, project_id: str, trace_ids: Sequenc
             taken = [
                 {"act_id": act_id, "trace_id": row[0], "added_by": row[1], "at": row[2], "tag_act_id": row[3]} for row in ours
             ]
-            work.session.connection().execute(insert(context, TraceTagTaken).on_conflict_do_nothing(), taken)
+            work.session.connection().execute(insert_new(context, TraceTagTaken), taken)
             _remove(work, context, project_id, word, {row.trace_id: known[row.trace_id] for row in ours})
         found.changed += len(ours)
     return found
@@ -111,7 +111,7 @@ def _put(work: UnitOfWork, context: Context, project_id: str, rows: Sequence[dic
         new = [one for one in known if one not in have]
         if new:
             stored = [{"project_id": project_id, "tag": word, **part[one]} for one in new]
-            found.changed += connection.execute(insert(context, TraceTag).on_conflict_do_nothing(), stored).rowcount
+            found.changed += connection.execute(insert_new(context, TraceTag), stored).rowcount
             _show(work, context, project_id, {one: sorted({*known[one], word}) for one in new})
     return found
 
