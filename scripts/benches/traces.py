@@ -1,7 +1,8 @@
 """Traces: taking spans in, until they can be read, and finding them; beside Phoenix and MLflow, and at a million spans.
 
 Each store gets the same OTLP bodies over HTTP on loopback: first a thousand spans a second for a while, then reads, then as
-many spans as it will take. WORKBENCH_BENCH_SPANS sets another size than a million for the last part.
+many spans as it will take. Ours is read by the function that the page calls, with the count of all hits; the others over their
+HTTP interface, as their pages do. WORKBENCH_BENCH_SPANS sets another size than a million for the last part.
 """
 
 import os

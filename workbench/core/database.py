@@ -39,7 +39,7 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 
 _BUSY_MILLISECONDS = 15_000
 _CHECKPOINT_PAGES = 32_000
-"""When a commit copies the write-ahead log into the file itself, which takes long; before that the indexer does it."""
+"""When a commit of traces copies the write-ahead log into the file itself, which takes long; the indexer does it before that."""
 
 
 class Database:
@@ -92,7 +92,8 @@ class Database:
             connection.execute("PRAGMA temp_store=MEMORY")
             # An acknowledged trace or decision must survive a power cut.
             connection.execute(f"PRAGMA {schema}.synchronous={'FULL' if durable else 'NORMAL'}")
-            connection.execute(f"PRAGMA {schema}.wal_autocheckpoint={_CHECKPOINT_PAGES}")
+            if schema == TRACES:
+                connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
             if mode == "read":
                 connection.execute("PRAGMA query_only=ON")
             return connection
