@@ -39,7 +39,7 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 
 _BUSY_MILLISECONDS = 15_000
 _CHECKPOINT_PAGES = 32_000
-"""When a commit of traces copies the write-ahead log into the file itself, which takes long; the indexer does it before that."""
+"""When a commit of traces copies the write-ahead log into the file itself; mostly the indexer did that before."""
 
 
 class Database:
