@@ -189,8 +189,10 @@ def test_an_annotator_rates_labels_and_rewrites_by_keyboard(walk: Walk) -> None:
     page.keyboard.type("I have no approved source for that; the instalments team will answer you.")
     annotator.sees("Saved")
     annotator.picture("annotate")
+    shown = page.get_by_text(" by you today").first
+    before = int((shown.text_content() or "").split()[0])  # the demo's own may be of today
     page.keyboard.press("Control+Enter")
-    annotator.sees("1 by you today")
+    annotator.sees(f"{before + 1} by you today")
     annotator.has_no_failure()
 
 
