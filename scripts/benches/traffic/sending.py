@@ -20,8 +20,8 @@ class Sent:
     """Acknowledged with 200."""
     waits: list[float] = field(default_factory=list)
     """Seconds from sending to the acknowledgement, one a request."""
-    acknowledged: list[tuple[float, int]] = field(default_factory=list)
-    """Moment on the machine's monotonic clock, and the traces acknowledged then."""
+    acknowledged: list[tuple[float, float, int]] = field(default_factory=list)
+    """Moments, on the machine's monotonic clock, of an acknowledgement and of its sending; and the traces acknowledged."""
     refused: dict[int, int] = field(default_factory=dict)
     """Other answers: status → requests."""
 
@@ -95,7 +95,7 @@ def _sender(
         if answer.status == 200:
             answered = time.monotonic()
             sent.waits.append(answered - asked)
-            sent.acknowledged.append((answered, traces))
+            sent.acknowledged.append((answered, asked, traces))
             sent.spans += size
         else:
             sent.refused[answer.status] = sent.refused.get(answer.status, 0) + 1
