@@ -84,12 +84,8 @@ async def _until_there(intake: InProcess) -> None:
 def _run(services: Services, act: Callable[[InProcess], Awaitable[list[Receipt]]]) -> list[Receipt]:
     async def whole() -> list[Receipt]:
         intake = InProcess(services)
-        keeping = asyncio.create_task(intake.run())
-        try:
+        async with intake.running():
             return await act(intake)
-        finally:
-            await intake.stop()
-            await keeping
 
     return asyncio.run(whole())
 

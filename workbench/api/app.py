@@ -1,6 +1,5 @@
 """The api process as one FastAPI app."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -33,15 +32,8 @@ def create_app(services: Services, *, own_processes: bool = False) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         to_thread.current_default_thread_limiter().total_tokens = _THREADS
         with background:
-            if isinstance(intake, InThreads):
+            async with intake.running():
                 yield
-                return
-            keeping = asyncio.create_task(intake.run())
-            try:
-                yield
-            finally:
-                await intake.stop()
-                await keeping
 
     app = FastAPI(
         title="Learning Workbench",

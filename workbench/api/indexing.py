@@ -8,7 +8,6 @@ stored, the end that the api is gone, however it went.
 import logging
 import os
 import select
-import signal
 import sys
 import threading
 import time
@@ -16,9 +15,10 @@ from collections.abc import Callable
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from workbench.bootstrap import Services, bootstrap
+from workbench.api import children
+from workbench.bootstrap import Services
 from workbench.traces.indexer import index_pending
-from workbench.traces.store import let_senders_go_first
+from workbench.traces.turns import let_senders_go_first
 
 log = logging.getLogger(__name__)
 
@@ -61,13 +61,9 @@ def _tidy(services: Services, last: float) -> float:
 
 def main() -> None:
     """Index until standard input ends."""
-    services = bootstrap()
-    logging.basicConfig(
-        level=services.context.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
+    services = children.begin()
     if hasattr(os, "nice"):
         os.nice(_NICENESS)  # who sends goes before who reads
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the api says when to stop
     stopping = threading.Event()
     channel = sys.stdin.fileno()
 

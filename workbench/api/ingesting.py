@@ -6,17 +6,15 @@ was given is stored.
 """
 
 import gc
-import logging
 import os
-import signal
 import sys
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 
+from workbench.api import children
 from workbench.api.frames import Unpacker, packed
 from workbench.api.intake import HELLO, Packet, Receipt, packet_of, prepare
-from workbench.bootstrap import bootstrap
 
 _PIECE = 1 << 20
 _AT_ONCE = 2 << 20
@@ -30,11 +28,7 @@ def main() -> None:
     """Store until standard input ends."""
     channel = os.dup(sys.stdout.fileno())
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whoever prints must not write into the answers
-    services = bootstrap()
-    logging.basicConfig(
-        level=services.context.settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s %(message)s"
-    )
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the api says when to stop
+    services = children.begin()
     # Spans are many short-lived objects; what the imports made need not be walked through to find them.
     gc.freeze()
     gc.set_threshold(20_000, 20, 20)

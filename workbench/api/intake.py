@@ -9,8 +9,8 @@ import logging
 import os
 import subprocess
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -74,6 +74,10 @@ class Intake(Protocol):
         """What to tell about it; empty when all is well."""
         ...
 
+    def running(self) -> AbstractAsyncContextManager[None]:
+        """Within it, packets are taken."""
+        ...
+
     async def take(self, packet: Packet) -> Receipt:
         """Durable when this returns with status 200."""
         ...
@@ -134,6 +138,9 @@ class InThreads:
         self._limiter = CapacityLimiter(_THREADS)
         self.trouble = ""
 
+    def running(self) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
     async def take(self, packet: Packet) -> Receipt:
         (receipt,) = await to_thread.run_sync(store, self._services, [packet], limiter=self._limiter)
         return receipt
@@ -187,8 +194,16 @@ class InProcess:
         finally:
             self._waiting.pop(number, None)
 
-    async def run(self) -> None:
-        """Keep the process alive until `stop`."""
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[None]:
+        keeping = asyncio.create_task(self._keep_alive())
+        try:
+            yield
+        finally:
+            await self._stop()
+            await keeping
+
+    async def _keep_alive(self) -> None:
         while not self._stopping:
             begun = time.monotonic()
             try:
@@ -204,7 +219,7 @@ class InProcess:
                 log.error("the process that takes spans in ended and is started again")
                 await asyncio.sleep(0.1 if time.monotonic() - begun > 10 else 2.0)
 
-    async def stop(self) -> None:
+    async def _stop(self) -> None:
         """Let it finish what it was given, then end it."""
         self._stopping = True
         if self._channel is not None:

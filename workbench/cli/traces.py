@@ -1,9 +1,10 @@
 """`workbench traces`."""
 
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -125,12 +126,18 @@ def list_(
     chosen = pick_project(services, project)
     project_id, key = chosen.id, chosen.key
     with services.context.reading(local_administrator(), project_id) as session:
-        rows = cli_views.traces_as_json(session, project_id, parse_where(where or []), limit=limit, project=key)
-        for row in rows:
-            if as_json:
-                emit(row)
-            else:
-                print(f"{row['trace_id']}  {row['started_at']}  {str(row['input'])[:80]!r}")
+        _print(
+            cli_views.traces_as_json(session, project_id, parse_where(where or []), limit=limit, project=key), as_json,
+            lambda row: f"{row['trace_id']}  {row['started_at']}  {str(row['input'])[:80]!r}",
+        )  # fmt: skip
+
+
+def _print(rows: Iterable[dict[str, Any]], as_json: bool, words: Callable[[dict[str, Any]], str]) -> None:
+    for row in rows:
+        if as_json:
+            emit(row)
+        else:
+            print(words(row))
 
 
 @app.command("sessions")
@@ -141,11 +148,10 @@ def sessions_(
     services = open_home(home)
     project_id = pick_project(services, project).id
     with services.context.reading(local_administrator(), project_id) as session:
-        for row in people_views.sessions_as_json(session, project_id, parse_where(where or []), limit=limit):
-            if as_json:
-                emit(row)
-            else:
-                print(f"{row['session_id']}  {row['last_at']}  {row['traces']} turns  {str(row['question'])[:80]!r}")
+        _print(
+            people_views.sessions_as_json(session, project_id, parse_where(where or []), limit=limit), as_json,
+            lambda row: f"{row['session_id']}  {row['last_at']}  {row['traces']} turns  {str(row['question'])[:80]!r}",
+        )  # fmt: skip
 
 
 @app.command("users")
@@ -156,11 +162,10 @@ def users(
     services = open_home(home)
     project_id = pick_project(services, project).id
     with services.context.reading(local_administrator(), project_id) as session:
-        for row in people_views.users_as_json(session, project_id, parse_where(where or []), limit=limit):
-            if as_json:
-                emit(row)
-            else:
-                print(f"{row['user_id']}  {row['last_at']}  {row['traces']} traces, {row['low']} of {row['rated']} rated low")
+        _print(
+            people_views.users_as_json(session, project_id, parse_where(where or []), limit=limit), as_json,
+            lambda row: f"{row['user_id']}  {row['last_at']}  {row['traces']} traces, {row['low']} of {row['rated']} rated low",
+        )  # fmt: skip
 
 
 @app.command("show")

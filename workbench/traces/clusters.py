@@ -19,7 +19,8 @@ from workbench.core.unit_of_work import Context, Service
 from workbench.identity.queries import list_projects
 from workbench.traces.cluster_models import ClusterRun, TraceCluster, TraceClusterMember
 from workbench.traces.models import Feedback, Trace
-from workbench.traces.store import table, writing
+from workbench.traces.store import table
+from workbench.traces.turns import writing
 
 DAYS = 14
 """The period, which is compared with as many days before it."""

@@ -17,7 +17,8 @@ from workbench.core.database import TRACES
 from workbench.core.unit_of_work import Context
 from workbench.traces.filters import FACETS, TraceFilter, conditions_of
 from workbench.traces.models import Trace, TraceFacet, TraceTag, TraceTool
-from workbench.traces.store import table, upsert, writing
+from workbench.traces.store import table, upsert
+from workbench.traces.turns import writing
 
 COUNTED = (*FACETS, "tag", "tool")
 """What has counts."""

@@ -18,7 +18,8 @@ from workbench.traces.assemble import StoredSpan, assemble, sent_tags, tools_of,
 from workbench.traces.masking.numbering import counts_of
 from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag, TraceTool
 from workbench.traces.own_mapping import OwnMapping, own_mappings
-from workbench.traces.store import insert_new, let_senders_go_first, table, touch, upsert, writing
+from workbench.traces.store import insert_new, table, touch, upsert
+from workbench.traces.turns import let_senders_go_first, writing
 
 _LOG = logging.getLogger(__name__)
 

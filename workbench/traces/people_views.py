@@ -1,6 +1,7 @@
 """Sessions and users as the JSON that the command line prints."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 from sqlmodel import Session
@@ -14,27 +15,26 @@ _AT_ONCE = 200
 
 def sessions_as_json(session: Session, project_id: str, filters: TraceFilter, *, limit: int) -> Iterator[dict[str, Any]]:
     """Sessions as `sessions.list_sessions` orders them."""
-    after: str | None = None
-    while limit > 0:
-        page = sessions.list_sessions(session, project_id, filters, after=after, limit=min(limit, _AT_ONCE))
-        for row in page.rows:
-            yield {
-                "session_id": row.session_id, **_counted(row.tally), "users": row.names.users, "languages": row.names.languages,
-                "releases": row.names.releases, "question": row.question, "answer": row.answer,
-            }  # fmt: skip
-        limit, after = limit - len(page.rows), page.next
-        if after is None:
-            return
+    for row in _rows(partial(sessions.list_sessions, session, project_id, filters), limit):
+        yield {
+            "session_id": row.session_id, **_counted(row.tally), "users": row.names.users, "languages": row.names.languages,
+            "releases": row.names.releases, "question": row.question, "answer": row.answer,
+        }  # fmt: skip
 
 
 def users_as_json(session: Session, project_id: str, filters: TraceFilter, *, limit: int) -> Iterator[dict[str, Any]]:
     """Users as `journeys.list_users` orders them."""
+    for row in _rows(partial(journeys.list_users, session, project_id, filters), limit):
+        weeks = [{"week": monday.isoformat(), "traces": traces, "low": low} for monday, traces, low in row.weeks]
+        yield {"user_id": row.user_id, "sessions": row.tally.groups, **_counted(row.tally), "weeks": weeks}
+
+
+def _rows(page_of: Callable[..., Any], limit: int) -> Iterator[Any]:
+    """The first rows of a list that comes in pages."""
     after: str | None = None
     while limit > 0:
-        page = journeys.list_users(session, project_id, filters, after=after, limit=min(limit, _AT_ONCE))
-        for row in page.rows:
-            weeks = [{"week": monday.isoformat(), "traces": traces, "low": low} for monday, traces, low in row.weeks]
-            yield {"user_id": row.user_id, "sessions": row.tally.groups, **_counted(row.tally), "weeks": weeks}
+        page = page_of(after=after, limit=min(limit, _AT_ONCE))
+        yield from page.rows
         limit, after = limit - len(page.rows), page.next
         if after is None:
             return

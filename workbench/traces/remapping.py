@@ -12,7 +12,8 @@ from workbench.traces.coverage_models import Remap
 from workbench.traces.dialects import MAPPING_VERSION
 from workbench.traces.models import Trace, TracePending
 from workbench.traces.own_mapping import current
-from workbench.traces.store import table, touch, writing
+from workbench.traces.store import table, touch
+from workbench.traces.turns import writing
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from workbench.core.clock import now
 from workbench.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from workbench.core.unit_of_work import Service, UnitOfWork
 from workbench.identity.policy import allowed
-from workbench.traces.store import insert, writing
+from workbench.traces.store import insert
+from workbench.traces.turns import writing
 from workbench.traces.view_models import DefaultView, SavedView
 
 Query = Mapping[str, str | Sequence[str]]

@@ -30,7 +30,8 @@ from workbench.traces.masking.rules import new_draft
 from workbench.traces.models import Feedback, Span, Trace, TraceTag
 from workbench.traces.otlp import decode
 from workbench.traces.otlp_json import decode_json
-from workbench.traces.store import Batch, GroupWriter, in_a_hurry, insert, touch, writing
+from workbench.traces.store import Batch, GroupWriter, insert, touch
+from workbench.traces.turns import in_a_hurry, writing
 
 _REFRESH = 200
 
@@ -71,14 +72,16 @@ class Delivery:
         return hash_bytes(self.request) if isinstance(self.request, bytes) else ""
 
 
-@dataclass(slots=True)
-class Prepared:
-    """Requests decoded and masked, on their way to the disk."""
+Prepared = tuple[Batch | None, Exception | None]
+"""A request decoded and masked, on its way to the disk, and why it is refused: either may be missing, not both."""
 
-    outcomes: list[IngestReport | Exception] = field(default_factory=list)
-    """One a request, as far as it is known before it is stored."""
-    batches: list[tuple[int, Batch]] = field(default_factory=list)
-    """What is to be stored, each with its place among the outcomes."""
+
+def _outcome(batch: Batch | None, refusal: Exception | None) -> "IngestReport | Exception":
+    failed = (batch.error if batch is not None else None) or refusal
+    if failed is not None:
+        return failed
+    assert batch is not None
+    return _report(batch.decoded, batch.new_spans)
 
 
 def _report(decoded: Decoded, new: int) -> IngestReport:
@@ -114,41 +117,32 @@ class TraceService(Service):
             InvalidInput: the body is no OTLP trace request; the failure is kept among the rejected.
             NotAllowed: the actor may not ingest into this project.
         """
-        (outcome,) = self.ingest_all([Delivery(actor, project_id, request, content_type)], origin=origin)
+        prepared = self.prepare([Delivery(actor, project_id, request, content_type)], origin=origin)
+        (outcome,) = self.store_prepared(prepared)
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
 
-    def ingest_all(self, deliveries: Sequence[Delivery], *, origin: str = "otlp") -> list[IngestReport | Exception]:
-        """Store several requests durably with one flush to the disk; each has its own outcome, see `ingest_otlp`."""
-        return self.store_prepared(self.prepare(deliveries, origin=origin))
-
-    def prepare(self, deliveries: Sequence[Delivery], *, origin: str = "otlp") -> Prepared:
+    def prepare(self, deliveries: Sequence[Delivery], *, origin: str = "otlp") -> list[Prepared]:
         """Decode and mask requests, to be stored by `store_prepared`, which another thread may do."""
-        prepared = Prepared()
+        prepared: list[Prepared] = []
         with in_a_hurry(self.context):
             for delivery in deliveries:
+                batch: Batch | None
+                refusal: Exception | None
                 try:
                     decoded, refusal = self._decode(delivery)
                     batch = self._batch(delivery.actor, delivery.project_id, decoded, delivery.body_hash, origin=origin)
                 except Exception as error:  # one request's trouble is not the others'
-                    prepared.outcomes.append(error)
-                    continue
-                prepared.batches.append((len(prepared.outcomes), batch))
-                prepared.outcomes.append(refusal or _report(decoded, 0))
+                    batch, refusal = None, error
+                prepared.append((batch, refusal))
         return prepared
 
-    def store_prepared(self, prepared: Prepared) -> list[IngestReport | Exception]:
-        """Store what was prepared, durably; returns the outcome of each request."""
-        outcomes = prepared.outcomes
+    def store_prepared(self, prepared: Sequence[Prepared]) -> list[IngestReport | Exception]:
+        """Store what was prepared, durably, with one flush to the disk; returns the outcome of each request."""
         with in_a_hurry(self.context):
-            self._writer.write_all([batch for _, batch in prepared.batches])
-        for place, batch in prepared.batches:
-            if batch.error is not None:
-                outcomes[place] = batch.error
-            elif not isinstance(outcomes[place], Exception):
-                outcomes[place] = _report(batch.decoded, batch.new_spans)
-        return outcomes
+            self._writer.write_all([batch for batch, _ in prepared if batch is not None])
+        return [_outcome(batch, refusal) for batch, refusal in prepared]
 
     def _decode(self, delivery: Delivery) -> tuple[Decoded, InvalidInput | None]:
         """What is in a request; for one that cannot be read, the note that is kept of it and the refusal."""

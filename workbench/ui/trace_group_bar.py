@@ -1,10 +1,12 @@
 """Above lists of sessions and users: filters that make sense there, in the address, and how the address is written."""
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
+from workbench.core.errors import InvalidInput
 from workbench.traces.facets import Facets, facets_within
 from workbench.traces.filters import TraceFilter
 from workbench.traces.groups import By
@@ -12,6 +14,8 @@ from workbench.ui import guard, links, page, trace_filters, trace_pager
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filter_bar import FIRST_ROW, RATINGS, chips, rated, rating_words
 from workbench.ui.trace_filters import CHOICES, PERIODS, View
+
+_Page = TypeVar("_Page")
 
 _ERRORS = {"": "any", "yes": "some failed", "no": "none failed"}
 _ITSELF: dict[By, str] = {"session_id": "session", "user_id": "user"}
@@ -70,6 +74,14 @@ def bar(visit: Visit, name: str, by: By, view: View) -> None:
                     page.escape_markdown(words), key=f"groups_chip_{number}", icon=":material/close:", icon_position="right",
                     on_click=_without, args=(name, by, without), help="Remove this filter",
                 )  # fmt: skip
+
+
+def page_of(listing: Callable[..., _Page], after: str | None) -> _Page:
+    """The page of a list that the address names, or the first one."""
+    try:
+        return listing(after=after)
+    except InvalidInput:  # an address made by hand; its first page is what was meant
+        return listing()
 
 
 def ways(view: View, here: str, others: dict[str, str]) -> None:

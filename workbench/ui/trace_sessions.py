@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 import streamlit as st
 
-from workbench.core.errors import InvalidInput, NotFound
+from workbench.core.errors import NotFound
 from workbench.traces import groups, sessions
 from workbench.traces.filters import TraceFilter
-from workbench.traces.sessions import TURNS, Conversation, SessionPage, SessionSummary
+from workbench.traces.sessions import TURNS, Conversation, SessionSummary
 from workbench.ui import page, session_view, trace_filters, trace_group_bar, trace_list, trace_origin, trace_pager, trace_view
 from workbench.ui.guard import Visit
 from workbench.ui.trace_filters import View
@@ -80,7 +81,7 @@ def _list(visit: Visit, view: View) -> None:
         return
     trace_group_bar.bar(visit, VIEW, "session_id", view)
     with visit.read() as session:
-        found = _page(session, visit.project.id, view)
+        found = trace_group_bar.page_of(partial(sessions.list_sessions, session, visit.project.id, view.filters), view.after)
         names = {name for row in found.rows for name in row.names.releases}
         releases = trace_origin.release_names(session, visit.project.id, names)
     if not found.rows:
@@ -99,13 +100,6 @@ def _list(visit: Visit, view: View) -> None:
         st.query_params.from_dict({"view": "users", "user": user})
         st.rerun()
     trace_pager.show(VIEW, view.after, found.next, lambda after: trace_group_bar.go(VIEW, _at(view, after)))
-
-
-def _page(session: Any, project_id: str, view: View) -> SessionPage:
-    try:
-        return sessions.list_sessions(session, project_id, view.filters, after=view.after)
-    except InvalidInput:  # an address made by hand; its first page is what was meant
-        return sessions.list_sessions(session, project_id, view.filters)
 
 
 def _at(view: View, after: str | None) -> View:

@@ -1,6 +1,7 @@
 """Users' journeys: the list of pseudonyms, and the way of one through sessions and releases."""
 
 from collections.abc import Mapping
+from functools import partial
 from itertools import pairwise
 from typing import Any
 from urllib.parse import urlencode
@@ -9,9 +10,9 @@ import plotly.graph_objects as go
 import streamlit as st
 from sqlmodel import Session
 
-from workbench.core.errors import InvalidInput, NotFound
+from workbench.core.errors import NotFound
 from workbench.traces import groups, journeys, sessions
-from workbench.traces.journeys import WEEKS, Journey, Met, UserPage, UserSummary, Visit, Week
+from workbench.traces.journeys import WEEKS, Journey, Met, UserSummary, Visit, Week
 from workbench.traces.queries import traces_by_id
 from workbench.ui import (
     charts,
@@ -56,7 +57,7 @@ def _list(visit: guard.Visit, view: View) -> None:
         return
     trace_group_bar.bar(visit, VIEW, "user_id", view)
     with visit.read() as session:
-        found = _page(session, visit.project.id, view)
+        found = trace_group_bar.page_of(partial(journeys.list_users, session, visit.project.id, view.filters), view.after)
     if not found.rows:
         trace_group_bar.no_hit(VIEW, "user")
         return
@@ -72,13 +73,6 @@ def _list(visit: guard.Visit, view: View) -> None:
         VIEW, view.after, found.next,
         lambda after: trace_group_bar.go(VIEW, View(view.filters, view.period, view.sort, after)),
     )  # fmt: skip
-
-
-def _page(session: Session, project_id: str, view: View) -> UserPage:
-    try:
-        return journeys.list_users(session, project_id, view.filters, after=view.after)
-    except InvalidInput:  # an address made by hand; its first page is what was meant
-        return journeys.list_users(session, project_id, view.filters)
 
 
 def _row(one: UserSummary, view: View) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from workbench.core.jobs import Job, JobState, LostLease
 from workbench.core.unit_of_work import Context, UnitOfWork
 from workbench.traces.act_models import TraceAct
 from workbench.traces.hits import Hits
-from workbench.traces.store import writing
+from workbench.traces.turns import writing
 
 BATCH = 500
 """Traces in one transaction: long enough to be quick, short enough that ingest and annotators do not wait for the lock."""

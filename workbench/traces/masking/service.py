@@ -20,7 +20,7 @@ from workbench.traces.masking.originals import PersonKeys, unseal
 from workbench.traces.masking.policy import MaskingPolicy, checked, default_policy
 from workbench.traces.masking.rules import forget_rules, policy_of
 from workbench.traces.models import Trace
-from workbench.traces.store import writing
+from workbench.traces.turns import writing
 
 _AT_ONCE = 500
 
