@@ -46,7 +46,7 @@ def kill_myself_at(step: int) -> None:
     ledger.Ledger.add = counted(ledger.Ledger.add)  # type: ignore[method-assign]
     for name in ("mark_sealed", "mark_checkpoint"):
         setattr(outbox.Outbox, name, counted(getattr(outbox.Outbox, name)))
-    outbox.Outbox._engine = counted(outbox.Outbox._engine)  # type: ignore[method-assign]
+    outbox.Outbox._changing = counted(outbox.Outbox._changing)  # type: ignore[method-assign]
 
 
 def act_and_seal(home: Path, step: int | None, acts: int) -> None:

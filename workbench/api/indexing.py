@@ -18,15 +18,18 @@ from sqlalchemy.exc import SQLAlchemyError
 from workbench.api import children
 from workbench.bootstrap import Services
 from workbench.traces.indexer import index_pending
-from workbench.traces.turns import let_senders_go_first
 
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 1.0
 """How often to look for traces that another process stored, such as an import."""
 _AT_ONCE = 100
+_GATHER_SECONDS = 0.2
+"""How long traces gather from one round to the next while they trickle in: a round of three costs as much as one of twenty."""
 _TROUBLE_SECONDS = 2.0
 _TIDY_SECONDS = 2.0
+_LONGEST_LOG = 512 << 20
+"""Bytes of the write-ahead log above which it is copied even while senders queue, who wait longer meanwhile."""
 _NICENESS = 5
 
 
@@ -39,8 +42,12 @@ def index_on(services: Services, stopping: threading.Event, wait: Callable[[floa
     tidied = time.monotonic()
     while not stopping.is_set():
         try:
-            while index_pending(services.context, _AT_ONCE) and not stopping.is_set():
+            begun = time.monotonic()
+            while (done := index_pending(services.context, _AT_ONCE)) and not stopping.is_set():
                 tidied = _tidy(services, tidied)
+                if done < _AT_ONCE:
+                    stopping.wait(max(0.0, begun + _GATHER_SECONDS - time.monotonic()))
+                begun = time.monotonic()
             wait(IDLE_SECONDS)
         except SQLAlchemyError as error:
             log.warning("traces not indexed yet: %s", error)
@@ -52,10 +59,12 @@ def index_on(services: Services, stopping: threading.Event, wait: Callable[[floa
 
 def _tidy(services: Services, last: float) -> float:
     """Copy the write-ahead log into the traces' file now and then, so that no sender's commit has to."""
+    database = services.context.database
     if time.monotonic() - last < _TIDY_SECONDS:
         return last
-    let_senders_go_first(services.context)
-    services.context.database.checkpoint_traces()
+    if not database.turns.let_senders_go_first() and database.traces_log_bytes() < _LONGEST_LOG:
+        return last
+    database.checkpoint_traces()
     return time.monotonic()
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, bindparam, delete, func, update
+from sqlalchemy import Connection, bindparam, delete, func, update
 from sqlmodel import col, select
 
 from workbench.core.clock import now
@@ -72,7 +73,7 @@ class Outbox:
                     .where(col(table.id) == bindparam("row"), col(table.sealed_seq).is_(None))
                     .values(sealed_seq=bindparam("seq"), sealed_at=bindparam("moment"))
                 )
-                with self._engine(table).begin() as connection:
+                with self._changing(table) as connection:
                     connection.execute(statement, values)
 
     def mark_checkpoint(self, size: int, *, after: int) -> None:
@@ -82,7 +83,7 @@ class Outbox:
         for table in TABLES:
             seq = col(table.sealed_seq)
             statement = update(table).where(seq > after, seq <= size, col(table.checkpoint_size).is_(None))
-            with self._engine(table).begin() as connection:
+            with self._changing(table) as connection:
                 connection.execute(statement.values(checkpoint_size=size))
 
     def prune(self) -> int:
@@ -90,7 +91,7 @@ class Outbox:
         removed = 0
         for table in TABLES:
             old = col(table.sealed_at) < now() - KEEP_AFTER_CHECKPOINT
-            with self._engine(table).begin() as connection:
+            with self._changing(table) as connection:
                 removed += connection.execute(delete(table).where(col(table.checkpoint_size).is_not(None), old)).rowcount
         return removed
 
@@ -107,8 +108,16 @@ class Outbox:
                     return None if found[1] is None else int(found[1])
         raise NotFound(f"No audit event has the id {event_id!r}.")
 
-    def _engine(self, table: Table) -> Engine:
-        return self._database.ingesting if table is TraceOutbox else self._database.writing
+    @contextmanager
+    def _changing(self, table: Table) -> Iterator[Connection]:
+        """A transaction over an outbox. What the sealer writes there the ledger can tell again, so no sender waits for it."""
+        if table is not TraceOutbox:
+            with self._database.writing.begin() as connection:
+                yield connection
+            return
+        self._database.turns.let_senders_go_first()
+        with self._database.turns.writing(), self._database.deriving.begin() as connection:
+            yield connection
 
 
 def wait_sealed(database: Database, event_id: str, timeout: float = 15.0) -> int:

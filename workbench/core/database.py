@@ -27,6 +27,7 @@ from sqlalchemy.pool import NullPool, QueuePool
 from sqlmodel import Session, SQLModel
 
 from workbench.core.settings import Settings
+from workbench.core.turns import Turns
 
 TRACES = "traces"
 """Schema of the trace tables."""
@@ -38,8 +39,11 @@ RowId = BigInteger().with_variant(Integer(), "sqlite")
 """Column type for row numbers; SQLite numbers rows by itself only in an INTEGER primary key."""
 
 _BUSY_MILLISECONDS = 15_000
-_CHECKPOINT_PAGES = 32_000
+_CHECKPOINT_PAGES = 160_000
 """When a commit of traces copies the write-ahead log into the file itself; mostly the indexer did that before."""
+
+_LOG_BYTES = 64 << 20
+"""What is left of a write-ahead log's file once all of it was copied."""
 
 
 class Database:
@@ -47,6 +51,8 @@ class Database:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
+        self.turns = Turns(settings.home if settings.uses_sqlite else None)
+        """Whoever writes the traces takes one."""
         if settings.uses_sqlite:
             settings.home.mkdir(parents=True, exist_ok=True)
             self.operations_file = settings.home / "workbench.sqlite"
@@ -94,6 +100,7 @@ class Database:
             connection.execute(f"PRAGMA {schema}.synchronous={'FULL' if durable else 'NORMAL'}")
             if schema == TRACES:
                 connection.execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
+                connection.execute(f"PRAGMA {schema}.journal_size_limit={_LOG_BYTES}")
             if mode == "read":
                 connection.execute("PRAGMA query_only=ON")
             return connection
@@ -144,6 +151,11 @@ class Database:
         if self.dialect == "sqlite":
             with self.deriving.connect() as connection:
                 connection.connection.driver_connection.execute(f"PRAGMA {TRACES}.wal_checkpoint(PASSIVE)")  # type: ignore[union-attr]
+
+    def traces_log_bytes(self) -> int:
+        """The size of the traces' write-ahead log; 0 where there is none."""
+        log = self.settings.home / "traces.sqlite-wal"
+        return log.stat().st_size if self.dialect == "sqlite" and log.exists() else 0
 
     def dispose(self) -> None:
         for engine in {self.reading, self.writing, self.ingesting, self.deriving}:

@@ -172,6 +172,7 @@ class TraceMeaning:
     def _put(self, project_id: str, changed: Sequence[tuple[str, str, str]]) -> None:
         if not changed:
             return
+        self._context.database.turns.let_senders_go_first()
         vectors: Vectors = self._embedder.get().embed([text for _, text, _ in changed])
         with self._lock:
             self._collection.upsert(

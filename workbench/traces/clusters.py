@@ -20,7 +20,6 @@ from workbench.identity.queries import list_projects
 from workbench.traces.cluster_models import ClusterRun, TraceCluster, TraceClusterMember
 from workbench.traces.models import Feedback, Trace
 from workbench.traces.store import table
-from workbench.traces.turns import writing
 
 DAYS = 14
 """The period, which is compared with as many days before it."""
@@ -71,7 +70,7 @@ class ClusterService(Service):
         Raises:
             NotAllowed: the actor may not work on traces.
         """
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.TAG_TRACES, project_id)
             if (before := work.once(command_id)) is not None:
                 return str(before["id"])
@@ -89,7 +88,7 @@ class ClusterService(Service):
         Args:
             run_id: the run that was asked for; None where it was due.
         """
-        with writing(self.context), self.context.trace_unit_of_work(_RUNTIME) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(_RUNTIME) as work:
             run = work.session.get(ClusterRun, run_id) if run_id else None
             if run is None:
                 run = work.add(ClusterRun(project_id=project_id, days=DAYS))
@@ -116,7 +115,7 @@ class ClusterService(Service):
 
     def fail(self, run_id: str | None, project_id: str, reason: str) -> None:
         """Keep that it could not be done, and why."""
-        with writing(self.context), self.context.trace_unit_of_work(_RUNTIME) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(_RUNTIME) as work:
             run = (work.session.get(ClusterRun, run_id) if run_id else None) or ClusterRun(project_id=project_id, days=DAYS)
             run.made_at, run.failure = now(), reason[:300]
             work.add(run)

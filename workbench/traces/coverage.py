@@ -23,7 +23,7 @@ from workbench.traces.dialects import DIALECTS, PLAIN, Dialect, dialects_of
 from workbench.traces.extract import dialect_name
 from workbench.traces.models import Trace
 from workbench.traces.own_mapping import OwnMapping, own_mappings
-from workbench.traces.store import table, upsert
+from workbench.traces.store import among, table, upsert
 
 MOST_NAMES = 3000
 """Attribute names kept for a project; whatever comes beyond is counted under OTHERS."""
@@ -64,11 +64,7 @@ def _known(dialect: Dialect) -> tuple[frozenset[str], tuple[str, ...]]:
 def count(session: Session, context: Context, found: Mapping[Key, Sequence[StoredSpan]], own: Mapping[str, OwnMapping]) -> None:
     """Count the spans that were not counted yet, in the transaction that stores their traces."""
     shown = table(Trace).c
-    rows = session.execute(
-        select(shown.project_id, shown.trace_id, shown.counted_span_id).where(
-            shown.trace_id.in_([trace_id for _, trace_id in found])
-        )
-    )
+    rows = session.execute(select(shown.project_id, shown.trace_id, shown.counted_span_id).where(among(shown, found)))
     counted = {(row[0], row[1]): row[2] for row in rows}
     intake: Counter[tuple[str, str, str, str, str]] = Counter()
     unmapped: Counter[tuple[str, str, str, str]] = Counter()

@@ -18,7 +18,6 @@ from workbench.core.unit_of_work import Context
 from workbench.traces.filters import FACETS, TraceFilter, conditions_of
 from workbench.traces.models import Trace, TraceFacet, TraceTag, TraceTool
 from workbench.traces.store import table, upsert
-from workbench.traces.turns import writing
 
 COUNTED = (*FACETS, "tag", "tool")
 """What has counts."""
@@ -160,7 +159,7 @@ def rebuild(context: Context) -> None:
     tags = f"SELECT t.project_id, {{day}}, 'tag', j.value, count(*) FROM {TRACES}.trace t, {each}(t.tags) j"  # noqa: S608
     spelled = "date(t.started_at)" if sqlite else "to_char(timezone('UTC', t.started_at), 'YYYY-MM-DD')"
     columns = ["project_id", "day", "name", "value", "count"]
-    with writing(context), context.database.ingesting.begin() as connection:
+    with context.database.turns.writing(), context.database.ingesting.begin() as connection:
         one_at_a_time(connection)
         connection.execute(delete(_FACET))
         for name in FACETS:

@@ -4,6 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, update
@@ -18,13 +19,15 @@ from workbench.traces.assemble import StoredSpan, assemble, sent_tags, tools_of,
 from workbench.traces.masking.numbering import counts_of
 from workbench.traces.models import Feedback, Span, SpanSource, Trace, TracePending, TraceTag, TraceTool
 from workbench.traces.own_mapping import OwnMapping, own_mappings
-from workbench.traces.store import insert_new, table, touch, upsert
-from workbench.traces.turns import let_senders_go_first, writing
+from workbench.traces.store import among, insert_new, table, touch, upsert
 
 _LOG = logging.getLogger(__name__)
 
 _AT_ONCE = 25
 """Traces or texts stored under one hold of the write lock, for which ingest waits."""
+
+_LATE = timedelta(seconds=10)
+"""A trace that was sent so long ago no longer lets senders go first: they might never end."""
 
 Key = tuple[str, str]
 """Project id and trace id."""
@@ -36,7 +39,6 @@ def index_pending(context: Context, limit: int = 200) -> int:
     Returns:
         How many traces were looked at; 0 when nothing is left to do.
     """
-    let_senders_go_first(context)
     assembled = assemble_pending(context, limit)
     if not assembled:
         assembled = remapping.go_on(context, limit)
@@ -52,13 +54,15 @@ def index_all(context: Context) -> int:
 
 
 def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] | None = None) -> int:
-    """Assemble traces that changed, oldest change first, or just those of `keys`."""
+    """Assemble traces that changed, oldest change first, or just those of `keys`, for which somebody waits."""
     facets.prepare(context)
+    if keys is None:
+        context.database.turns.let_senders_go_first()
     with context.database.session() as session:
         statement = select(TracePending).order_by(col(TracePending.at)).limit(limit)
         if keys is not None:
-            statement = statement.where(col(TracePending.trace_id).in_([trace_id for _, trace_id in keys]))
-        pending = [row for row in session.exec(statement) if keys is None or (row.project_id, row.trace_id) in keys]
+            statement = statement.where(among(TracePending, keys))
+        pending = list(session.exec(statement))
         if not pending:
             return 0
         wanted = [(row.project_id, row.trace_id) for row in pending]
@@ -66,8 +70,10 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         feedback, tags = _feedback(session, wanted), _tags(session, wanted)
         own = own_mappings(session, {project_id for project_id, _ in wanted})
         masked = _masked(session, wanted)
+    late = keys is not None or pending[0].at < now() - _LATE
     for start in range(0, len(pending), _AT_ONCE):
-        let_senders_go_first(context)
+        if not late:
+            context.database.turns.let_senders_go_first()
         part = pending[start : start + _AT_ONCE]
         _settle(
             context, part, {key: _Stored(spans[key], feedback[key], tags[key], masked[key]) for key in map(_key, part)}, own
@@ -104,7 +110,7 @@ def _settle(context: Context, pending: Sequence[TracePending], stored: dict[Key,
             continue
         rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns, "mask_counts": one.masked})
         tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, one.tags)]
-    with writing(context), Session(context.database.deriving) as session, session.begin():
+    with context.database.turns.writing(), Session(context.database.deriving) as session, session.begin():
         coverage.count(session, context, {key: one.spans for key, one in stored.items() if one.spans}, own)
         fresh = _new(session, heard)
         changed = [*((row["project_id"], row["trace_id"]) for row in rows), *judging]
@@ -202,17 +208,18 @@ def _store_tools(connection: Connection, rows: list[dict[str, Any]]) -> None:
     """Make the tools of these traces what they call now."""
     kept = table(TraceTool).c
     wanted = {(row["project_id"], tool, row["trace_id"]) for row in rows for tool in tools_of(row)}
-    here = sql_select(kept.project_id, kept.tool, kept.trace_id).where(kept.trace_id.in_([row["trace_id"] for row in rows]))
-    keys = {(row["project_id"], row["trace_id"]) for row in rows}
-    known = {tuple(one) for one in connection.execute(here) if (one.project_id, one.trace_id) in keys}
+    mine = among(kept, [(row["project_id"], row["trace_id"]) for row in rows])
+    known = {tuple(one) for one in connection.execute(sql_select(kept.project_id, kept.tool, kept.trace_id).where(mine))}
     names = ("project", "named", "trace")
     if gone := known - wanted:
-        mine = (
+        exactly = (
             (kept.project_id == bindparam("project"))
             & (kept.tool == bindparam("named"))
             & (kept.trace_id == bindparam("trace"))
         )
-        connection.execute(delete(table(TraceTool)).where(mine), [dict(zip(names, one, strict=True)) for one in sorted(gone)])
+        connection.execute(
+            delete(table(TraceTool)).where(exactly), [dict(zip(names, one, strict=True)) for one in sorted(gone)]
+        )
     if new := wanted - known:
         columns = ("project_id", "tool", "trace_id")
         connection.execute(table(TraceTool).insert(), [dict(zip(columns, one, strict=True)) for one in sorted(new)])
@@ -227,11 +234,13 @@ def index_texts(context: Context, limit: int = 200) -> int:
         columns = (Trace.id, Trace.assembled_at, Trace.input, Trace.output, Trace.tool_calls)
         statement = select(*columns).where(col(Trace.indexed).is_(False)).order_by(col(Trace.id)).limit(limit)  # type: ignore[call-overload]
         waiting = session.exec(statement).all()
+    late = bool(waiting) and waiting[0].assembled_at < now() - _LATE
     for start in range(0, len(waiting), _AT_ONCE):
-        let_senders_go_first(context)
+        if not late:
+            context.database.turns.let_senders_go_first()
         part = waiting[start : start + _AT_ONCE]
         texts = [(row.id, trace_text(row)) for row in part]
-        with writing(context), engine.begin() as connection:
+        with context.database.turns.writing(), engine.begin() as connection:
             search.ensure(connection)
             search.write(connection, texts)
             mark = update(table(Trace)).where(
@@ -249,7 +258,7 @@ def _spans(session: Session, keys: Sequence[Key]) -> dict[Key, list[StoredSpan]]
         Span.status, Span.status_message, Span.attributes, Span.events, Span.source_id, Span.links, Span.id, Span.received_at,
         Span.mask_policy,
     )  # fmt: skip
-    statement = select(*columns).where(col(Span.trace_id).in_([trace_id for _, trace_id in keys]))  # type: ignore[call-overload]
+    statement = select(*columns).where(among(Span, keys))  # type: ignore[call-overload]
     rows = session.exec(statement).all()
     wanted_sources = {row.source_id for row in rows}
     nobody = SpanSource(id="", resource={}, scope={})
@@ -277,16 +286,13 @@ def _masked(session: Session, keys: Sequence[Key]) -> dict[Key, dict[str, int]]:
 
 def _feedback(session: Session, keys: Sequence[Key]) -> dict[Key, list[Feedback]]:
     found: dict[Key, list[Feedback]] = defaultdict(list)
-    for one in session.exec(select(Feedback).where(col(Feedback.trace_id).in_([trace_id for _, trace_id in keys]))):
+    for one in session.exec(select(Feedback).where(among(Feedback, keys))):
         found[(one.project_id, one.trace_id or "")].append(one)
     return found
 
 
 def _tags(session: Session, keys: Sequence[Key]) -> dict[Key, list[str]]:
     found: dict[Key, list[str]] = defaultdict(list)
-    statement = select(TraceTag).where(
-        col(TraceTag.trace_id).in_([trace_id for _, trace_id in keys]), col(TraceTag.added_by).is_not(None)
-    )
-    for row in session.exec(statement):
+    for row in session.exec(select(TraceTag).where(among(TraceTag, keys), col(TraceTag.added_by).is_not(None))):
         found[(row.project_id, row.trace_id)].append(row.tag)
     return found

@@ -208,7 +208,7 @@ class TraceTool(SQLModel, table=True):
     """A tool that was called in a trace."""
 
     __tablename__ = "trace_tool"
-    __table_args__ = (Index("ix_trace_tool_trace", "project_id", "trace_id"), {"schema": TRACES})
+    __table_args__ = (Index("ix_trace_tool_trace", "project_id", "trace_id", "tool"), {"schema": TRACES})
 
     project_id: str = Field(primary_key=True)
     tool: str = Field(primary_key=True)

@@ -13,7 +13,6 @@ from workbench.traces.dialects import MAPPING_VERSION
 from workbench.traces.models import Trace, TracePending
 from workbench.traces.own_mapping import current
 from workbench.traces.store import table, touch
-from workbench.traces.turns import writing
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,7 @@ def go_on(context: Context, limit: int = 200) -> int:
     with context.database.session() as session:
         if session.exec(select(Remap.id).where(col(Remap.done_at).is_(None)).limit(1)).first() is None:
             return 0
-    with writing(context), Session(context.database.ingesting) as session, session.begin():
+    with context.database.turns.writing(), Session(context.database.ingesting) as session, session.begin():
         open_ = select(Remap).where(col(Remap.done_at).is_(None)).order_by(col(Remap.at), col(Remap.id)).limit(1)
         if context.database.dialect == "postgresql":
             open_ = open_.with_for_update(skip_locked=True)

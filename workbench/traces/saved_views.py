@@ -15,7 +15,6 @@ from workbench.core.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from workbench.core.unit_of_work import Service, UnitOfWork
 from workbench.identity.policy import allowed
 from workbench.traces.store import insert
-from workbench.traces.turns import writing
 from workbench.traces.view_models import DefaultView, SavedView
 
 Query = Mapping[str, str | Sequence[str]]
@@ -50,7 +49,7 @@ class SavedViewService(Service):
             Conflict: this person has a view of that name.
         """
         name, description, kept = _named(name), _described(description), checked_query(query)
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.READ_PROJECT, project_id)
             if (before := work.once(command_id)) is not None:
                 return str(before["id"])
@@ -96,7 +95,7 @@ class SavedViewService(Service):
             changes["shared"] = shared
         if query is not None:
             changes["query"] = checked_query(query)
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             view = _changeable(work, view_id)
             if work.once(command_id) is not None:
                 return view
@@ -128,7 +127,7 @@ class SavedViewService(Service):
         Raises:
             NotAllowed
         """
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             if work.session.get(SavedView, view_id) is None:
                 return
             view = _changeable(work, view_id)
@@ -142,7 +141,7 @@ class SavedViewService(Service):
         Raises:
             NotFound: there is no such view that this person sees.
         """
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.READ_PROJECT, project_id)
             if view_id is None:
                 work.session.execute(

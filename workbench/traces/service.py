@@ -31,7 +31,6 @@ from workbench.traces.models import Feedback, Span, Trace, TraceTag
 from workbench.traces.otlp import decode
 from workbench.traces.otlp_json import decode_json
 from workbench.traces.store import Batch, GroupWriter, insert, touch
-from workbench.traces.turns import in_a_hurry, writing
 
 _REFRESH = 200
 
@@ -126,22 +125,20 @@ class TraceService(Service):
     def prepare(self, deliveries: Sequence[Delivery], *, origin: str = "otlp") -> list[Prepared]:
         """Decode and mask requests, to be stored by `store_prepared`, which another thread may do."""
         prepared: list[Prepared] = []
-        with in_a_hurry(self.context):
-            for delivery in deliveries:
-                batch: Batch | None
-                refusal: Exception | None
-                try:
-                    decoded, refusal = self._decode(delivery)
-                    batch = self._batch(delivery.actor, delivery.project_id, decoded, delivery.body_hash, origin=origin)
-                except Exception as error:  # one request's trouble is not the others'
-                    batch, refusal = None, error
-                prepared.append((batch, refusal))
+        for delivery in deliveries:
+            batch: Batch | None
+            refusal: Exception | None
+            try:
+                decoded, refusal = self._decode(delivery)
+                batch = self._batch(delivery.actor, delivery.project_id, decoded, delivery.body_hash, origin=origin)
+            except Exception as error:  # one request's trouble is not the others'
+                batch, refusal = None, error
+            prepared.append((batch, refusal))
         return prepared
 
     def store_prepared(self, prepared: Sequence[Prepared]) -> list[IngestReport | Exception]:
         """Store what was prepared, durably, with one flush to the disk; returns the outcome of each request."""
-        with in_a_hurry(self.context):
-            self._writer.write_all([batch for batch, _ in prepared if batch is not None])
+        self._writer.write_all([batch for batch, _ in prepared if batch is not None])
         return [_outcome(batch, refusal) for batch, refusal in prepared]
 
     def _decode(self, delivery: Delivery) -> tuple[Decoded, InvalidInput | None]:
@@ -311,7 +308,7 @@ class TraceService(Service):
         draft = new_draft(self.context, project_id)
         for row in rows:
             draft.feedback(row)
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.SEND_FEEDBACK, project_id)
             settle(work.session, self.context, [draft])
             stored = []
@@ -344,7 +341,7 @@ class TraceService(Service):
         """
         word = tagging.clean(tag)
         wanted = list(dict.fromkeys(trace_ids))
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             if (before := work.once(command_id)) is not None:
                 return int(before["added"])
             work.require(Permission.TAG_TRACES, project_id)
@@ -363,7 +360,7 @@ class TraceService(Service):
     def untag(self, actor: Actor, project_id: str, trace_ids: Sequence[str], tag: str) -> None:
         """Take a tag off traces, whoever put it there."""
         wanted = list(dict.fromkeys(trace_ids))
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.TAG_TRACES, project_id)
             work.session.connection().execute(
                 delete(TraceTag).where(
@@ -389,7 +386,7 @@ class TraceService(Service):
             InvalidInput: see own_mapping.checked.
         """
         wanted = own_mapping.checked(columns)
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             if (before := work.once(command_id)) is not None:
                 return int(before["version"])
             work.require(Permission.MAP_TRACES, project_id)
@@ -411,7 +408,7 @@ class TraceService(Service):
 
         Asking again while one is on its way starts it over, so that nothing is missed.
         """
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             if (before := work.once(command_id)) is not None:
                 return str(before["id"])
             work.require(Permission.MAP_TRACES, project_id)

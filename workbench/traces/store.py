@@ -5,13 +5,14 @@ by `indexer.py`, so that an acknowledgement never waits for it.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cache
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, false, or_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session
 
@@ -24,7 +25,6 @@ from workbench.traces.decoded import Decoded
 from workbench.traces.masking.draft import Draft
 from workbench.traces.masking.numbering import settle
 from workbench.traces.models import RejectedSpan, Span, SpanSource, TracePending
-from workbench.traces.turns import writing
 
 
 @dataclass(slots=True)
@@ -76,7 +76,7 @@ class GroupWriter:
             return
         with self._waiting.lock:
             self._waiting.batches += batches
-        with writing(self.context):  # whoever holds it first carries everybody who waits
+        with self.context.database.turns.writing():  # whoever holds it first carries everybody who waits
             if not all(batch.done for batch in batches):
                 with self._waiting.lock:
                     group, self._waiting.batches = self._waiting.batches, []
@@ -204,14 +204,27 @@ def _insert_spans(connection: Connection, context: Context, batch: Batch, moment
         )
         for span in batch.decoded.spans
     ]  # fmt: skip
-    return _executemany(connection, f"INSERT INTO {TRACES}.span", _SPAN_COLUMNS, "ON CONFLICT DO NOTHING", ready)
+    return _write_rows(connection, f"INSERT INTO {TRACES}.span", _SPAN_COLUMNS, "ON CONFLICT DO NOTHING", ready)
 
 
-def _executemany(
-    connection: Connection, begin: str, columns: Sequence[str], end: str, rows: Sequence[tuple[Any, ...]]
-) -> int:  # fmt: skip
-    names, marks = ", ".join(columns), ", ".join("?" * len(columns))
-    return int(connection.exec_driver_sql(f"{begin} ({names}) VALUES ({marks}) {end}", list(rows)).rowcount)
+_ROWS_AT_ONCE = (64, 16, 4, 1)
+
+
+def _write_rows(connection: Connection, begin: str, columns: Sequence[str], end: str, rows: Sequence[tuple[Any, ...]]) -> int:
+    """Insert rows with statements of many rows each; returns how many were stored.
+
+    The interpreter is free while a statement runs. One statement a row would give it away and want it back for each, and
+    wait five milliseconds whenever the thread that prepares the next request has it meanwhile.
+    """
+    names, marks = ", ".join(columns), f"({', '.join('?' * len(columns))})"
+    stored = start = 0
+    for size in _ROWS_AT_ONCE:
+        statement = f"{begin} ({names}) VALUES {', '.join([marks] * size)} {end}"
+        while len(rows) - start >= size:
+            given = tuple(chain.from_iterable(rows[start : start + size]))
+            stored += connection.exec_driver_sql(statement, given).rowcount
+            start += size
+    return stored
 
 
 def _bound(connection: Connection, model: Any, column: str) -> Callable[[Any], Any]:
@@ -232,7 +245,7 @@ def touch(session: Session, context: Context, project_id: str, trace_ids: set[st
         at = _bound(connection, TracePending, "at")(moment)
         rows = [(project_id, trace_id, 1, at) for trace_id in sorted(trace_ids)]
         again = "ON CONFLICT (project_id, trace_id) DO UPDATE SET touched = touched + 1"
-        _executemany(connection, f"INSERT INTO {TRACES}.trace_pending", _PENDING_COLUMNS, again, rows)
+        _write_rows(connection, f"INSERT INTO {TRACES}.trace_pending", _PENDING_COLUMNS, again, rows)
         return
     connection.execute(
         upsert(context, TracePending, ("project_id", "trace_id"), _touched_again),
@@ -242,6 +255,21 @@ def touch(session: Session, context: Context, project_id: str, trace_ids: set[st
 
 def _touched_again(old: Any, new: Any) -> dict[str, Any]:
     return {"touched": old.touched + 1}
+
+
+def among(columns: Any, keys: Iterable[tuple[str, str]]) -> Any:
+    """A condition: the row is of one of these traces, (project id, trace id) each.
+
+    Without the project no index would help, and a handful of traces would be looked for among all.
+
+    Args:
+        columns: a table's columns, or a model, with `project_id` and `trace_id`.
+    """
+    by_project: dict[str, set[str]] = {}
+    for project_id, trace_id in keys:
+        by_project.setdefault(project_id, set()).add(trace_id)
+    parts = [(columns.project_id == project_id) & columns.trace_id.in_(sorted(ids)) for project_id, ids in by_project.items()]
+    return or_(false(), *parts)
 
 
 def table(model: Any) -> Table:

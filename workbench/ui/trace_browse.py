@@ -7,7 +7,7 @@ import streamlit as st
 
 from workbench.annotation.disagreement import MOST_DISAGREEMENT
 from workbench.core.actors import Permission
-from workbench.core.errors import InvalidInput
+from workbench.core.errors import InvalidInput, NotSignedIn
 from workbench.traces import queries
 from workbench.traces.facets import Facets, facets_within
 from workbench.traces.queries import TraceFilter, TracePage
@@ -68,21 +68,36 @@ def show(visit: Visit) -> None:
         _how_to_send(visit)
         return
     trace_filter_bar.bar(view, facets)
-    found = trace_meaning.page_of(visit, view) or _page(visit, view)
+    found = trace_meaning.page_of(visit, view) or _page(visit, view, count=True)
     _heading(visit, view, found)
     if found.rows:
-        opened, act = trace_list.show(found.rows, view, trace_bulk.offered(visit), ranked=found.ranked)
-        if opened:
-            trace_filters.go(view, trace=opened)
-            st.rerun()
-        if act and act["ids"]:
-            trace_acts.open_dialog(visit, act["kind"], act["ids"])
-        trace_pager.show("traces", view.after, found.next, lambda after: trace_filters.go(replace(view, after=after)))
+        _rows([found])
     elif view.sort == MOST_DISAGREEMENT and found.total:
         page.empty("No two people have annotated one of these traces.", "Ask for two responses per item when you make a queue.")
     elif view.is_narrowed or view.period != "all":
         page.empty("No trace is like that.", "Remove a filter or choose a longer period.")
         st.button("Clear all filters", key="traces_clear", on_click=_clear)
+
+
+@st.fragment
+def _rows(first: list[TracePage]) -> None:
+    """The list and the way through its pages. Turning one draws no more than this again.
+
+    Args:
+        first: the page that the whole run has read; taken from here, so that each later run reads its own.
+    """
+    if "trace" in st.query_params:  # a row was opened
+        st.rerun()
+    try:
+        visit = guard.visit()
+    except NotSignedIn:
+        st.rerun()
+    view = trace_filters.read(st.query_params)
+    found = first.pop() if first else trace_meaning.page_of(visit, view) or _page(visit, view)
+    act = trace_list.show(found.rows, view, trace_bulk.offered(visit), ranked=found.ranked)
+    if act and act["ids"]:
+        trace_acts.open_dialog(visit, act["kind"], act["ids"])
+    trace_pager.show("traces", view.after, found.next, lambda after: trace_filters.go(replace(view, after=after)))
 
 
 @st.cache_data(ttl=10, max_entries=64, show_spinner=False)
@@ -95,15 +110,19 @@ def _facets(project_id: str, since: Any, until: Any) -> tuple[Facets, bool, int]
     return found, anything, rejected
 
 
-def _page(visit: Visit, view: View) -> TracePage:
+def _page(visit: Visit, view: View, *, count: bool = False) -> TracePage:
     order = trace_filters.order_of(view, visit.project.id)
+
+    def page(after: str | None) -> TracePage:
+        return queries.list_traces(
+            session, visit.project.id, view.filters, sort=order, after=after, limit=PAGE_SIZE, count=count
+        )
+
     with visit.read() as session:
         try:
-            return queries.list_traces(
-                session, visit.project.id, view.filters, sort=order, after=view.after, limit=PAGE_SIZE, count=True
-            )
+            return page(view.after)
         except InvalidInput:  # an address made by hand; its first page is what was meant
-            return queries.list_traces(session, visit.project.id, view.filters, sort=order, limit=PAGE_SIZE, count=True)
+            return page(None)
 
 
 def _heading(visit: Visit, view: View, found: TracePage) -> None:

@@ -48,8 +48,9 @@ def bar(view: View, facets: Facets) -> None:
         st.selectbox("Rating", ratings, format_func=rating_words, key="traces_rating", on_change=_changed, width=104)
         for name in FIRST_ROW:
             _choice(name, view, facets, width=98)
-        with st.popover(f"More ({len(others)})" if others else "More", key="traces_more"):
-            _more(view, facets)
+        with st.popover(f"More ({len(others)})" if others else "More", key="traces_more", on_change="rerun") as more:
+            if more.open:  # dozens of widgets, which every other run would pay for
+                _more(view, facets)
     if view.period == "dates":
         st.date_input("Days (UTC)", key="traces_dates", on_change=_changed, width=280)
     if shown_chips:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from workbench.traces.queries import TraceSummary
 from workbench.ui import page, trace_masking
-from workbench.ui.trace_filters import View, write
+from workbench.ui.trace_filters import View, go, write
 
 _HERE = Path(__file__).parent
 _TITLES = ["Time (UTC)", "Question and answer", "Team, language", "Model, release", "Latency, cost"]
@@ -29,27 +29,29 @@ def show(
     *,
     ranked: Mapping[str, float] | None = None,
     key: str = "trace_list",
-) -> tuple[str | None, dict[str, Any] | None]:
-    """Draw the rows.
+) -> dict[str, Any] | None:
+    """Draw the rows. A row that is opened is in the address when the next run begins.
 
     Args:
         acts: (kind, label) of what can be done with selected rows.
         ranked: trace id → how far its annotators are apart, where the order is by that.
 
     Returns:
-        The trace id that was opened in this run, and {"kind", "ids"} of an act on selected rows; None each otherwise.
+        {"kind", "ids"} of an act on selected rows in this run; None otherwise.
     """
     ranked = ranked or {}
     made = [_row(row, view, ranked.get(row.trace_id)) for row in rows]
     data = {"label": "Traces", "titles": _TITLES, "rows": made, "acts": [list(act) for act in acts]}
-    result = _list(key=key, data=data, on_open_change=_nothing, on_act_change=_nothing, on_way_change=_nothing)
-    opened, act = result.get("open"), result.get("act")
     known = {row.trace_id for row in rows}
+
+    def open_it() -> None:
+        if (opened := st.session_state[key].get("open")) in known:
+            go(view, trace=opened)
+
+    act = _list(key=key, data=data, on_open_change=open_it, on_act_change=_nothing, on_way_change=_nothing).get("act")
     if isinstance(act, dict) and isinstance(act.get("ids"), list):
-        act = {"kind": str(act.get("kind")), "ids": [one for one in act["ids"] if one in known]}
-    else:
-        act = None
-    return (opened if opened in known else None), act
+        return {"kind": str(act.get("kind")), "ids": [one for one in act["ids"] if one in known]}
+    return None
 
 
 def show_groups(label: str, titles: list[str], rows: list[dict[str, Any]], *, key: str) -> tuple[str | None, str | None]:

@@ -14,7 +14,6 @@ from workbench.core.jobs import Job, JobState, LostLease
 from workbench.core.unit_of_work import Context, UnitOfWork
 from workbench.traces.act_models import TraceAct
 from workbench.traces.hits import Hits
-from workbench.traces.turns import writing
 
 BATCH = 500
 """Traces in one transaction: long enough to be quick, short enough that ingest and annotators do not wait for the lock."""
@@ -110,7 +109,7 @@ class BulkRun:
     @contextmanager
     def writing_traces(self, permission: Permission) -> Iterator[UnitOfWork]:
         """The same over the traces."""
-        with writing(self.context), self.context.trace_unit_of_work(self.actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(self.actor) as work:
             work.require(permission, self.act.project_id)
             if self.port.holder is not None:
                 job_id, fence = self.port.holder

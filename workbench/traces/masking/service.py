@@ -20,7 +20,6 @@ from workbench.traces.masking.originals import PersonKeys, unseal
 from workbench.traces.masking.policy import MaskingPolicy, checked, default_policy
 from workbench.traces.masking.rules import forget_rules, policy_of
 from workbench.traces.models import Trace
-from workbench.traces.turns import writing
 
 _AT_ONCE = 500
 
@@ -70,7 +69,7 @@ class MaskingService(Service):
         wanted = checked(policy)
         if not reason.strip():
             raise InvalidInput("A change of masking needs a reason.", todo="Say why, in a few words.")
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.MANAGE_PROJECTS, project_id)
             if work.once(command_id) is not None:
                 return policy_of(work.session, project_id)
@@ -123,7 +122,7 @@ class MaskingService(Service):
         """
         if not reason.strip():
             raise InvalidInput("Seeing an original needs a reason.", todo="Say why; it is written into the ledger.")
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.SEE_ORIGINALS, project_id)
             rows = work.session.exec(
                 select(MaskedValue, PersonKey)
@@ -187,7 +186,7 @@ class MaskingService(Service):
                 why="It is written into the ledger, where nothing can be erased.",
                 todo="Name the request instead, such as its number.",
             )
-        with writing(self.context), self.context.trace_unit_of_work(actor) as work:
+        with self.context.database.turns.writing(), self.context.trace_unit_of_work(actor) as work:
             work.require(Permission.MANAGE_PROJECTS, project_id)
             person = self._person(work.session, project_id, user_id)
             found = person.forgetting
