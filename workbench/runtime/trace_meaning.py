@@ -33,6 +33,8 @@ MOST = 20_000
 """Newest traces of a project that can be found by meaning."""
 _READ, _EMBED = 500, 32
 """Rows compared, and texts embedded, in one look: about a tenth of a second of one core."""
+_SHARE = 0.25
+"""Of the time, at most, that looking takes: who asks the runtime for an answer goes before it."""
 _AGAIN_SECONDS = 600.0
 _LONGEST = 1_000
 _TRACE = table(Trace)
@@ -71,10 +73,11 @@ class TraceMeaning:
 
     def follow(self, stopping: threading.Event) -> None:
         """Keep up until asked to stop."""
-        trouble = ""
-        while not stopping.wait(LOOK_SECONDS):
+        trouble, took = "", 0.0
+        while not stopping.wait(max(LOOK_SECONDS, took / _SHARE)):
             if self._embedder.ready is None:
                 continue
+            begun = monotonic()
             try:
                 self.look()
                 trouble = ""
@@ -82,6 +85,7 @@ class TraceMeaning:
                 if trouble != type(error).__name__:
                     trouble = type(error).__name__
                     log.warning("traces are not embedded: %s: %s", trouble, str(error).splitlines()[:1])
+            took = monotonic() - begun
 
     def look(self) -> int:
         """Go a little further through every project; returns how many texts were embedded."""

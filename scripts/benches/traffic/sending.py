@@ -21,7 +21,8 @@ class Sent:
     waits: list[float] = field(default_factory=list)
     """Seconds from sending to the acknowledgement, one a request."""
     acknowledged: list[tuple[float, float, int]] = field(default_factory=list)
-    """Moments, on the machine's monotonic clock, of an acknowledgement and of its sending; and the traces acknowledged."""
+    """Moments, on the machine's monotonic clock, of an acknowledgement and of when its sending was due; and the traces
+    acknowledged. Who sends at a rate and is kept waiting sends late, which counts against the store that kept him waiting."""
     refused: dict[int, int] = field(default_factory=dict)
     """Other answers: status → requests."""
 
@@ -33,12 +34,13 @@ class Sent:
 
 def send(
     port: int, path: str, headers: Mapping[str, str], *, seconds: float, senders: int = 2, traces: int = 20,
-    rate: float | None = None, spans: int | None = None,
+    rate: float | None = None, spans: int | None = None, stop: Any = None,
 ) -> Sent:  # fmt: skip
     """Post requests of `traces` traces to loopback until the time is over, or `spans` are acknowledged.
 
     Args:
         rate: spans a second in all; None: as fast as answers come.
+        stop: an event of multiprocessing's spawn context that ends it before its time.
     """
     context = multiprocessing.get_context("spawn")
     found: Any = context.Queue()
@@ -48,7 +50,8 @@ def send(
     made = templates(24, traces=traces, seed=100)  # here and once: making them takes longer than sending them
     going = [
         context.Process(
-            target=_sender, args=(port, path, dict(headers), made[number::senders], traces, seconds, each, limit, ready, found)
+            target=_sender,
+            args=(port, path, dict(headers), made[number::senders], traces, seconds, each, limit, ready, stop, found),
         )
         for number in range(senders)
     ]
@@ -74,7 +77,7 @@ def send(
 
 def _sender(
     port: int, path: str, headers: dict[str, str], made: list[Template], traces: int, seconds: float, rate: float | None,
-    limit: int | None, ready: Any, found: Any,
+    limit: int | None, ready: Any, stop: Any, found: Any,
 ) -> None:  # fmt: skip
     size = traces * SPANS_A_TRACE
     headers = {"Content-Type": "application/x-protobuf", **headers}
@@ -83,9 +86,11 @@ def _sender(
     ready.wait(120)
     begun = time.monotonic()
     turn = 0
-    while time.monotonic() - begun < seconds and (limit is None or sent.spans < limit):
+    while time.monotonic() - begun < seconds and (limit is None or sent.spans < limit) and not (stop and stop.is_set()):
+        due = time.monotonic()
         if rate is not None:
-            time.sleep(max(0.0, begun + turn * size / rate - time.monotonic()))
+            due = begun + turn * size / rate
+            time.sleep(max(0.0, due - time.monotonic()))
         body = made[turn % len(made)].fill()
         turn += 1
         asked = time.monotonic()
@@ -95,7 +100,7 @@ def _sender(
         if answer.status == 200:
             answered = time.monotonic()
             sent.waits.append(answered - asked)
-            sent.acknowledged.append((answered, asked, traces))
+            sent.acknowledged.append((answered, due, traces))
             sent.spans += size
         else:
             sent.refused[answer.status] = sent.refused.get(answer.status, 0) + 1
