@@ -354,7 +354,8 @@ def _same_hits(ours: Ours, word: str) -> bool:
     until = now()
     with ours.services.context.database.session() as session:
         found = set(queries.trace_ids(session, ours.project, TraceFilter(text=word, until=until), limit=10**9))
-        texts = session.exec(select(Trace.trace_id, Trace.input, Trace.output).where(col(Trace.started_at) < until))
+        mine = (Trace.project_id == ours.project, col(Trace.started_at) < until)
+        texts = session.exec(select(Trace.trace_id, Trace.input, Trace.output).where(*mine))
         folded = fold(word)
         wanted = {trace_id for trace_id, asked, said in texts if folded in fold(f"{asked}\n{said}\nlookup")}
     return found == wanted

@@ -13,7 +13,7 @@ from workbench.core.actors import Actor
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
 from workbench.identity.models import Project
-from workbench.traces import queries
+from workbench.traces import queries, search
 from workbench.traces.filters import HAS
 from workbench.traces.indexer import index_all
 from workbench.traces.queries import TraceFilter
@@ -146,7 +146,11 @@ def test_every_column_filters(services: Services, project: Project, key: Actor) 
     assert hits(tool=("lookup",), has=("tools",)) == [1]
 
 
-def test_search_finds_what_a_scan_of_the_folded_texts_finds(filled: Services, project: Project) -> None:
+@pytest.mark.parametrize("common", [0, 10**9])
+def test_search_finds_what_a_scan_of_the_folded_texts_finds(
+    filled: Services, project: Project, common: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(search, "_COMMON", common)  # short strings are looked for in two ways
     wanted = [
         "card",
         "CARD",
@@ -168,6 +172,8 @@ def test_search_finds_what_a_scan_of_the_folded_texts_finds(filled: Services, pr
         "a",
         "zzz",
         "o",
+        "is",
+        "zq",
         "answer 1",
     ]
     with filled.context.database.session() as session:

@@ -26,7 +26,7 @@ _LOG = logging.getLogger(__name__)
 _AT_ONCE = 25
 """Traces or texts stored under one hold of the write lock, for which ingest waits."""
 
-_LATE = timedelta(seconds=10)
+_LATE = timedelta(seconds=20)
 """A trace that was sent so long ago no longer lets senders go first: they might never end."""
 
 Key = tuple[str, str]

@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
+import orjson
 from sqlalchemy import Connection, event, false, text
 from sqlmodel import Session, col
 
@@ -90,7 +91,30 @@ def contains(session: Session, wanted: str) -> Any:
     elif _IDEOGRAPHS.fullmatch(folded):
         inner = f"SELECT rowid FROM {TRACES}.trace_search_pairs WHERE trace_search_pairs MATCH :wanted"  # noqa: S608
         bound = {"wanted": f'"{folded}"'}
-    else:  # too short for an index: read the folded texts
-        inner = f"SELECT rowid FROM {TRACES}.trace_search WHERE instr(text, :wanted) > 0"  # noqa: S608
-        bound = {"wanted": folded}
+    else:
+        return _contains_short(session, folded)
     return text(f"{TRACES}.trace.id IN ({inner})").bindparams(**bound)
+
+
+_SAMPLE, _COMMON = 500, 100
+"""Newest texts looked at, and of them those with a short string that make it a common one."""
+
+
+def _contains_short(session: Session, folded: str) -> Any:
+    """A condition for what is too short for an index, so that texts are read.
+
+    Where many have it, rows are tried one by one, as a list needs only its first ones. Otherwise all texts are read once, and
+    a session remembers what was found, since a list and its count ask for the same.
+    """
+    connection = session.connection()
+    newest = f"SELECT text FROM {TRACES}.trace_search ORDER BY rowid DESC LIMIT {_SAMPLE}"  # noqa: S608
+    sampled = connection.exec_driver_sql(f"SELECT count(*) FROM ({newest}) WHERE instr(text, ?) > 0", (folded,))  # noqa: S608
+    if int(sampled.scalar() or 0) >= _COMMON:
+        one = f"SELECT 1 FROM {TRACES}.trace_search s WHERE s.rowid = {TRACES}.trace.id AND instr(s.text, :wanted) > 0"  # noqa: S608
+        return text(f"EXISTS ({one})").bindparams(wanted=folded)
+    key = ("trace_search", folded)
+    if key not in session.info:
+        every = f"SELECT rowid FROM {TRACES}.trace_search WHERE instr(text, ?) > 0"  # noqa: S608
+        found = connection.exec_driver_sql(every, (folded,)).scalars().all()
+        session.info[key] = orjson.dumps(found).decode()
+    return text(f"{TRACES}.trace.id IN (SELECT value FROM json_each(:rows))").bindparams(rows=session.info[key])  # noqa: S608

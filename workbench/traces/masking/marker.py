@@ -9,6 +9,7 @@ import hmac
 import os
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from workbench.traces.masking.detectors import context_of, detectors_of, replaced
@@ -55,8 +56,11 @@ class Marker:
     def __post_init__(self) -> None:
         self.detectors = detectors_of(self.policy)
         self._nonce = os.urandom(8).hex()
-        self._marks = re.compile(rf"<{self._nonce}:([0-9]+)>")
         self._hashing = hmac.new(self.key, self.project_id.encode(), hashlib.sha256)
+
+    @cached_property
+    def _marks(self) -> re.Pattern[str]:
+        return re.compile(rf"<{self._nonce}:([0-9]+)>")
 
     def filled(self, value: Any, names: list[str]) -> Any:
         """The value with placeholders for its marks."""
