@@ -171,6 +171,12 @@ def test_what_is_on_behind_the_button_has_a_chip_that_takes_it_off(
     assert page.query_params["latency_max"] == "20"
 
 
+def test_an_address_that_names_no_trace_is_the_list(
+    show: Callable[..., AppTest], someone: Callable[..., Actor], filled: list[str]
+) -> None:
+    assert "traces_q" in {field.key for field in show(someone(Role.ANNOTATOR), trace="").text_input}
+
+
 def test_typing_a_search_goes_into_the_address(
     show: Callable[..., AppTest], someone: Callable[..., Actor], filled: list[str]
 ) -> None:

@@ -86,7 +86,7 @@ def _rows(first: list[TracePage]) -> None:
     Args:
         first: the page that the whole run has read; taken from here, so that each later run reads its own.
     """
-    if "trace" in st.query_params:  # a row was opened
+    if st.query_params.get("trace"):  # a row was opened
         st.rerun()
     try:
         visit = guard.visit()
