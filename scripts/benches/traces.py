@@ -327,9 +327,11 @@ def _coming_in(ours: Ours, sent: list[Sent]) -> Iterator[None]:
     sender = threading.Thread(target=go)
     sender.start()
     time.sleep(5)  # until bodies are made and the first are sent
-    yield
-    stop.set()
-    sender.join()
+    try:
+        yield
+    finally:
+        stop.set()
+        sender.join()
 
 
 def _two_filters(chance: random.Random) -> TraceFilter:

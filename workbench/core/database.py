@@ -154,8 +154,10 @@ class Database:
 
     def traces_log_bytes(self) -> int:
         """The size of the traces' write-ahead log; 0 where there is none."""
-        log = self.settings.home / "traces.sqlite-wal"
-        return log.stat().st_size if self.dialect == "sqlite" and log.exists() else 0
+        if self.dialect != "sqlite":
+            return 0
+        log = self.traces_file.with_name(f"{self.traces_file.name}-wal")
+        return log.stat().st_size if log.exists() else 0
 
     def dispose(self) -> None:
         for engine in {self.reading, self.writing, self.ingesting, self.deriving}:

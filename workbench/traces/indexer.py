@@ -4,7 +4,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, case, delete, update
@@ -56,8 +56,6 @@ def index_all(context: Context) -> int:
 def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] | None = None) -> int:
     """Assemble traces that changed, oldest change first, or just those of `keys`, for which somebody waits."""
     facets.prepare(context)
-    if keys is None:
-        context.database.turns.let_senders_go_first()
     with context.database.session() as session:
         statement = select(TracePending).order_by(col(TracePending.at)).limit(limit)
         if keys is not None:
@@ -70,15 +68,20 @@ def assemble_pending(context: Context, limit: int = 200, *, keys: Sequence[Key] 
         feedback, tags = _feedback(session, wanted), _tags(session, wanted)
         own = own_mappings(session, {project_id for project_id, _ in wanted})
         masked = _masked(session, wanted)
-    late = keys is not None or pending[0].at < now() - _LATE
     for start in range(0, len(pending), _AT_ONCE):
-        if not late:
-            context.database.turns.let_senders_go_first()
         part = pending[start : start + _AT_ONCE]
+        if keys is None:
+            _give_way(context, part[0].at)
         _settle(
             context, part, {key: _Stored(spans[key], feedback[key], tags[key], masked[key]) for key in map(_key, part)}, own
         )
     return len(pending)
+
+
+def _give_way(context: Context, since: datetime) -> None:
+    """Let senders go first, unless what is to be done has waited for too long itself."""
+    if since > now() - _LATE:
+        context.database.turns.let_senders_go_first()
 
 
 @dataclass(slots=True)
@@ -234,11 +237,9 @@ def index_texts(context: Context, limit: int = 200) -> int:
         columns = (Trace.id, Trace.assembled_at, Trace.input, Trace.output, Trace.tool_calls)
         statement = select(*columns).where(col(Trace.indexed).is_(False)).order_by(col(Trace.id)).limit(limit)  # type: ignore[call-overload]
         waiting = session.exec(statement).all()
-    late = bool(waiting) and waiting[0].assembled_at < now() - _LATE
     for start in range(0, len(waiting), _AT_ONCE):
-        if not late:
-            context.database.turns.let_senders_go_first()
         part = waiting[start : start + _AT_ONCE]
+        _give_way(context, part[0].assembled_at)
         texts = [(row.id, trace_text(row)) for row in part]
         with context.database.turns.writing(), engine.begin() as connection:
             search.ensure(connection)

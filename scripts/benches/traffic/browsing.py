@@ -4,7 +4,10 @@ import asyncio
 import os
 import random
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright
 
@@ -23,6 +26,9 @@ _ROWS = """() => {
   const rows = look(document);
   return rows ? rows[0].dataset.id : "";
 }"""
+
+
+Act = Callable[[], Awaitable[Any]]
 
 
 @dataclass
@@ -47,7 +53,13 @@ async def _all(address: str, people: list[tuple[str, str]], seconds: float) -> V
         browser = await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
         pages = [await _signed_in(browser, address, *person) for person in people]
         until = time.monotonic() + seconds
-        await asyncio.gather(*(_person(page, visit, until, number) for number, page in enumerate(pages)))
+        acts = (_turn_page, _turn_page, _open_trace, _back)
+        await asyncio.gather(
+            *(
+                wander([partial(act, page) for act in acts], partial(_begin_again, page), visit, until, number)
+                for number, page in enumerate(pages)
+            )
+        )
         await browser.close()
     return visit
 
@@ -59,24 +71,35 @@ async def _signed_in(browser: Browser, address: str, email: str, password: str) 
     await page.fill('input[name="email"][type="email"]', email)
     await page.fill('input[name="password"][type="password"]', password)
     await page.click("button.primary")
-    await page.goto("/traces?period=all")
-    await page.locator("a.row").first.wait_for()
+    await _begin_again(page)
     return page
 
 
-async def _person(page: Page, visit: Visit, until: float, number: int) -> None:
+async def wander(acts: Sequence[Act], begin_again: Act, visit: Visit, until: float, number: int) -> None:
+    """One of several people: act after act, with pauses, until the time is over.
+
+    Args:
+        acts: each returns the seconds that it took.
+        begin_again: back to where the first act is possible, after one that showed nothing.
+        until: on the machine's monotonic clock.
+        number: of this person, whose pauses it makes.
+    """
     chance = random.Random(number)
     await asyncio.sleep(number * 0.4)
     while time.monotonic() < until:
-        for act in (_turn_page, _turn_page, _open_trace, _back):
+        for act in acts:
             try:
-                visit.waits.append(await act(page))
+                visit.waits.append(await act())
             except Exception:  # a page that shows nothing is what is counted here
                 visit.failed += 1
-                await page.goto("/traces?period=all")
-                await page.locator("a.row").first.wait_for()
+                await begin_again()
                 break
             await asyncio.sleep(chance.uniform(1.0, 3.0))
+
+
+async def _begin_again(page: Page) -> None:
+    await page.goto("/traces?period=all")
+    await page.locator("a.row").first.wait_for()
 
 
 async def _turn_page(page: Page) -> float:

@@ -7,7 +7,6 @@ who looks at it in Chromium.
 
 import asyncio
 import json
-import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ import websockets
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
-from scripts.benches.traffic.browsing import Visit
+from scripts.benches.traffic.browsing import Visit, wander
 
 _PATIENCE = 20.0
 _FINISHED = (ForwardMsg.FINISHED_SUCCESSFULLY, ForwardMsg.FINISHED_FRAGMENT_RUN_SUCCESSFULLY)
@@ -39,26 +38,15 @@ async def _all(port: int, people: list[tuple[str, str]], seconds: float) -> Visi
     for tab, person in zip(tabs, people, strict=True):
         await tab.sign_in(*person)
     until = time.monotonic() + seconds
-    await asyncio.gather(*(_person(tab, visit, until, number) for number, tab in enumerate(tabs)))
+    await asyncio.gather(
+        *(
+            wander([tab.turn_page, tab.turn_page, tab.open_first, tab.back], tab.begin_again, visit, until, number)
+            for number, tab in enumerate(tabs)
+        )
+    )
     for tab in tabs:
         await tab.socket.close()
     return visit
-
-
-async def _person(tab: "_Tab", visit: Visit, until: float, number: int) -> None:
-    chance = random.Random(number)
-    await asyncio.sleep(number * 0.4)
-    while time.monotonic() < until:
-        for act in (tab.turn_page, tab.turn_page, tab.open_first, tab.back):
-            begun = time.monotonic()
-            try:
-                await asyncio.wait_for(act(), _PATIENCE)
-                visit.waits.append(time.monotonic() - begun)
-            except TimeoutError:
-                visit.failed += 1
-                await tab.go("period=all")
-                break
-            await asyncio.sleep(chance.uniform(1.0, 3.0))
 
 
 @dataclass
@@ -87,37 +75,37 @@ class _Tab:
             f"ws://127.0.0.1:{self.port}/_stcore/stream", subprotocols=["streamlit"],  # type: ignore[list-item]
             additional_headers={"Cookie": cookies, "Origin": origin}, max_size=1 << 26,
         )  # fmt: skip
-        await self.go("period=all")
+        await self.begin_again()
 
-    async def go(self, address: str) -> None:
-        """Open the page at an address, as with a link."""
+    async def begin_again(self) -> None:
+        """Open the list of all traces, as with a link."""
         message = BackMsg()
-        message.rerun_script.query_string = self.address = address
+        message.rerun_script.query_string = self.address = "period=all"
         message.rerun_script.page_name = "traces"
         await self._ask(message, lambda: "trace_list" in self.widgets)
 
-    async def turn_page(self) -> None:
+    async def turn_page(self) -> float:
         before = self.rows[:1]
-        await self._click("traces_next", lambda: self.rows[:1] != before)
+        return await self._click("traces_next", lambda: self.rows[:1] != before)
 
-    async def open_first(self) -> None:
+    async def open_first(self) -> float:
         """Open the first trace of the list, as a click on its row does."""
         list_id, fragment = self.widgets["trace_list"]
         message = self._message(fragment)
         state = message.rerun_script.widget_states.widgets.add()
         state.id = f"$$STREAMLIT_INTERNAL_KEY_{list_id}__events"
         state.json_trigger_value = json.dumps([{"event": "open", "value": self.rows[0]}])
-        await self._ask(message, lambda: f"trace_view_{self.rows[0]}" in self.widgets)
+        return await self._ask(message, lambda: f"trace_view_{self.rows[0]}" in self.widgets)
 
-    async def back(self) -> None:
-        await self._click("trace_back", lambda: "trace_list" in self.widgets)
+    async def back(self) -> float:
+        return await self._click("trace_back", lambda: "trace_list" in self.widgets)
 
-    async def _click(self, key: str, shown: Callable[[], bool]) -> None:
+    async def _click(self, key: str, shown: Callable[[], bool]) -> float:
         widget, fragment = self.widgets[key]
         message = self._message(fragment)
         state = message.rerun_script.widget_states.widgets.add()
         state.id, state.trigger_value = widget, True
-        await self._ask(message, shown)
+        return await self._ask(message, shown)
 
     def _message(self, fragment: str) -> BackMsg:
         message = BackMsg()
@@ -126,21 +114,27 @@ class _Tab:
         message.rerun_script.fragment_id = fragment
         return message
 
-    async def _ask(self, message: BackMsg, shown: Callable[[], bool]) -> None:
-        """Send, and take in what comes until a run has ended that shows what was asked for."""
+    async def _ask(self, message: BackMsg, shown: Callable[[], bool]) -> float:
+        """Send, and take in what comes until a run has ended that shows what was asked for; returns the seconds.
+
+        Raises:
+            TimeoutError
+        """
         message.rerun_script.context_info.timezone = "UTC"
         if not message.rerun_script.fragment_id:
             self.widgets.clear()
-        await self.socket.send(message.SerializeToString())
-        while True:
-            answer = ForwardMsg()
-            answer.ParseFromString(await self.socket.recv())
-            if answer.WhichOneof("type") == "ref_hash":
-                answer = self._kept[answer.ref_hash]
-            elif answer.metadata.cacheable:
-                self._kept[answer.hash] = answer
-            if self._take(answer) and shown():
-                return
+        begun = time.monotonic()
+        async with asyncio.timeout(_PATIENCE):
+            await self.socket.send(message.SerializeToString())
+            while True:
+                answer = ForwardMsg()
+                answer.ParseFromString(await self.socket.recv())
+                if answer.WhichOneof("type") == "ref_hash":
+                    answer = self._kept[answer.ref_hash]
+                elif answer.metadata.cacheable:
+                    self._kept[answer.hash] = answer
+                if self._take(answer) and shown():
+                    return time.monotonic() - begun
 
     def _take(self, answer: ForwardMsg) -> bool:
         """What a message changes; returns whether a run has ended."""
