@@ -32,7 +32,7 @@ from workbench.traces.models import Trace
 PROTOBUF, JSON = {"Content-Type": "application/x-protobuf"}, {"Content-Type": "application/json"}
 
 
-def eventually(services: Services, project: Project, trace_id: str, spans: int, seconds: float = 10) -> Trace:
+def eventually(services: Services, project: Project, trace_id: str, spans: int, seconds: float = 30) -> Trace:
     """The trace once the api has assembled this many of its spans."""
     until = time.monotonic() + seconds
     while True:

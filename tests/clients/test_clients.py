@@ -25,7 +25,7 @@ def tools(trace: Trace) -> list[tuple[str, Any, Any]]:
 
 
 def feedback(services: Services, project: Project, trace_id: str, count: int) -> dict[str, Feedback]:
-    until = time.monotonic() + 10
+    until = time.monotonic() + 30
     while True:
         with services.context.database.session() as session:
             found = {one.name: one for one in queries.feedback_of(session, project.id, trace_id)}

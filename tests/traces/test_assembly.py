@@ -8,13 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event
+from sqlmodel import select
 
 from tests.traces.factories import START, request, span, stored, turn
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor
 from workbench.identity.models import Project
-from workbench.traces import queries
+from workbench.traces import indexer, queries
 from workbench.traces.assemble import assemble
+from workbench.traces.coverage_models import SpanIntake
 from workbench.traces.indexer import index_all
 from workbench.traces.languages import recognize
 from workbench.traces.models import Trace
@@ -89,6 +91,58 @@ def test_late_spans_complete_the_trace(services: Services, project: Project, key
     assert (late.id, late.name, late.session_id, late.span_count) == (early.id, "turn", "s-1", 3)
     assert [document["id"] for document in late.documents] == ["k-1"]
     assert late.duration_ms == 900
+
+
+@pytest.mark.parametrize("before", ["in between", "after both"])
+def test_two_who_assemble_a_trace_lose_none_of_its_spans(
+    services: Services, project: Project, key: Actor, monkeypatch: pytest.MonkeyPatch, before: str
+) -> None:
+    """The gateway's answer is assembled by the api at once, while the indexer has read it too and the client's spans come."""
+    trace_id = secrets.token_hex(16)
+    root, retrieval, chat = turn(trace_id, "Where is my card?", "On its way.")
+    services.traces.ingest_otlp(key, project.id, request(chat))
+    read = indexer._spans
+
+    def slow(*given: Any) -> Any:
+        found = read(*given)
+        monkeypatch.setattr(indexer, "_spans", read)
+        if before == "in between":
+            services.traces.ingest_otlp(key, project.id, request(retrieval, root))
+            services.traces.refresh(project.id, [trace_id])
+        else:
+            services.traces.refresh(project.id, [trace_id])
+            services.traces.ingest_otlp(key, project.id, request(retrieval, root))
+        return found
+
+    monkeypatch.setattr(indexer, "_spans", slow)
+    index_all(services.context)
+    trace = _read(services, project, trace_id)
+    assert (trace.span_count, trace.name, trace.session_id) == (3, "turn", "s-1")
+    with services.context.database.session() as session:
+        assert sum(row.spans for row in session.exec(select(SpanIntake))) == 3
+
+
+def test_two_who_index_a_text_keep_the_later_one(
+    services: Services, project: Project, key: Actor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trace_id = secrets.token_hex(16)
+    *_, chat = turn(trace_id, "Where is my card?", "On its way.")
+    whole = span({"workbench.input": "Where is my marmalade?"}, trace_id=trace_id, start=START - 1000)
+    services.traces.ingest_otlp(key, project.id, request(chat))
+    text_of = indexer.trace_text
+
+    def slow(row: Any) -> str:
+        found = text_of(row)
+        monkeypatch.setattr(indexer, "trace_text", text_of)
+        services.traces.ingest_otlp(key, project.id, request(whole))
+        services.traces.refresh(project.id, [trace_id])
+        return found
+
+    monkeypatch.setattr(indexer, "trace_text", slow)
+    index_all(services.context)
+    with services.context.database.session() as session:
+        found = queries.list_traces(session, project.id, queries.TraceFilter(text="marmalade"))
+        assert [row.trace_id for row in found.rows] == [trace_id]
 
 
 def test_a_trace_is_looked_up_and_never_looked_for(services: Services, project: Project, key: Actor) -> None:

@@ -100,24 +100,29 @@ def _key(row: TracePending) -> Key:
 
 def _settle(context: Context, pending: Sequence[TracePending], stored: dict[Key, _Stored], own: dict[str, OwnMapping]) -> None:
     """Make these traces readable and forget that they changed."""
-    rows, heard, tagged, judging = [], [], [], []
-    elsewhere: set[str] = set()
-    for key, one in stored.items():
-        if not one.spans:
-            continue  # feedback came first; the trace is assembled when its spans are here
-        said, columns = _read(key, one.spans, one.feedback, one.tags, own.get(key[0]))
-        elsewhere |= {signal.id for signal in said if signal.trace_id and signal.trace_id != key[1]}
-        heard += said
-        if is_evaluation(key[1], one.spans):
-            judging.append(key)  # work about other traces: what it said is theirs, and it is none of the application's
-            continue
-        rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns, "mask_counts": one.masked})
-        tagged += [{"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, one.tags)]
+    # Feedback may come first; the trace is assembled when its spans are here.
+    read = {key: _read(key, one.spans, one.feedback, one.tags, own.get(key[0])) for key, one in stored.items() if one.spans}
     with context.database.turns.writing(), Session(context.database.deriving) as session, session.begin():
-        coverage.count(session, context, {key: one.spans for key, one in stored.items() if one.spans}, own)
+        facets.one_at_a_time(session.connection())
+        unsettled = _unsettled(session, pending)
+        rows, heard, tagged, judging = [], [], [], []
+        elsewhere: set[str] = set()
+        for key, (said, columns) in read.items():
+            if key not in unsettled:
+                continue
+            one = stored[key]
+            elsewhere |= {signal.id for signal in said if signal.trace_id and signal.trace_id != key[1]}
+            heard += said
+            if is_evaluation(key[1], one.spans):
+                judging.append(key)  # work about other traces: what it said is theirs, and it is none of the application's
+                continue
+            rows.append({"project_id": key[0], "trace_id": key[1], "assembled_at": now(), **columns, "mask_counts": one.masked})
+            tagged += [
+                {"project_id": key[0], "trace_id": key[1], "tag": tag, "at": now()} for tag in sent_tags(columns, one.tags)
+            ]
+        coverage.count(session, context, {key: stored[key].spans for key in read if key in unsettled}, own)
         fresh = _new(session, heard)
         changed = [*((row["project_id"], row["trace_id"]) for row in rows), *judging]
-        facets.one_at_a_time(session.connection())
         before = facets.counts_of(session.connection(), changed)
         _store(session, context, rows, fresh, tagged)
         for project_id in {project_id for project_id, _ in stored}:  # what a span says of another trace counts there
@@ -128,11 +133,27 @@ def _settle(context: Context, pending: Sequence[TracePending], stored: dict[Key,
         # A change since we read has raised `touched`, and keeps its row.
         kept = table(TracePending).c
         settled = delete(TracePending).where(
-            kept.project_id == bindparam("project"), kept.trace_id == bindparam("trace"), kept.touched == bindparam("seen")
-        )
+            kept.project_id == bindparam("project"), kept.trace_id == bindparam("trace"),
+            kept.touched == bindparam("seen"), kept.at == bindparam("since"),
+        )  # fmt: skip
         session.connection().execute(
-            settled, [{"project": row.project_id, "trace": row.trace_id, "seen": row.touched} for row in pending]
+            settled,
+            [{"project": row.project_id, "trace": row.trace_id, "seen": row.touched, "since": row.at} for row in pending],
         )
+
+
+def _unsettled(session: Session, pending: Sequence[TracePending]) -> set[Key]:
+    """The traces that nobody else has settled since `pending` was read.
+
+    The api assembles its gateway's answers at once, beside the indexer. Who comes second read less of the trace, maybe, and
+    must leave it alone; where the row is another one, younger, that trace is assembled again soon.
+    """
+    kept = table(TracePending).c
+    rows = session.connection().execute(
+        sql_select(kept.project_id, kept.trace_id, kept.at).where(among(kept, [_key(row) for row in pending]))
+    )
+    found = {(row.project_id, row.trace_id): row.at for row in rows}
+    return {_key(row) for row in pending if found.get(_key(row)) == row.at}
 
 
 def _read(
@@ -240,14 +261,18 @@ def index_texts(context: Context, limit: int = 200) -> int:
     for start in range(0, len(waiting), _AT_ONCE):
         part = waiting[start : start + _AT_ONCE]
         _give_way(context, part[0].assembled_at)
-        texts = [(row.id, trace_text(row)) for row in part]
+        texts = {row.id: trace_text(row) for row in part}
         with context.database.turns.writing(), engine.begin() as connection:
             search.ensure(connection)
-            search.write(connection, texts)
-            mark = update(table(Trace)).where(
-                table(Trace).c.id == bindparam("row"), table(Trace).c.assembled_at == bindparam("seen")
-            )
-            connection.execute(mark.values(indexed=True), [{"row": row.id, "seen": row.assembled_at} for row in part])
+            # Whoever else indexes may have been quicker, and may have read a later text.
+            shown = table(Trace).c
+            unread = sql_select(shown.id, shown.assembled_at).where(shown.id.in_(texts), shown.indexed.is_(False))
+            found = {(row.id, row.assembled_at) for row in connection.execute(unread)}
+            mine = [row.id for row in part if (row.id, row.assembled_at) in found]
+            if not mine:
+                continue
+            search.write(connection, [(row_id, texts[row_id]) for row_id in mine])
+            connection.execute(update(table(Trace)).where(shown.id.in_(mine)).values(indexed=True))
     return len(waiting)
 
 
