@@ -177,6 +177,25 @@ def test_an_engineer_finds_the_bad_answers_and_sends_one_to_the_queue(walk: Walk
     engineer.picture("trace")
 
 
+def test_an_engineer_follows_a_conversation_a_user_and_a_topic(walk: Walk) -> None:
+    engineer = walk.person("engineer")
+    engineer.visit("/traces?view=sessions&period=all")
+    engineer.page.locator("a.row", has_text="3 turns").first.click()
+    engineer.sees("A conversation from")
+    engineer.picture("session")
+    engineer.page.locator('a[href*="view=users"]').first.click()
+    engineer.sees("The journey of")
+    engineer.picture("user")
+    engineer.visit("/traces?view=clusters")
+    if engineer.page.get_by_text("Show them in the list").count() == 0:  # the runtime groups them every hour
+        engineer.click("traces_clusters_ask")
+    engineer.sees("about FlexPay", 120)
+    engineer.picture("topics")
+    engineer.page.get_by_text("Show them in the list").first.click()
+    expect(engineer.page.locator("a.row").first).to_contain_text("FlexPay", ignore_case=True)
+    engineer.has_no_failure()
+
+
 def test_an_annotator_rates_labels_and_rewrites_by_keyboard(walk: Walk) -> None:
     annotator = walk.person("annotator")
     annotator.visit("/annotate")

@@ -33,7 +33,7 @@ def bar(view: View, facets: Facets) -> None:
             "Search",
             key="traces_q",
             on_change=_changed,
-            placeholder="words in question or answer",
+            placeholder="question or answer",
             icon=":material/search:",
             width=165,
         )

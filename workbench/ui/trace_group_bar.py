@@ -50,9 +50,7 @@ def bar(visit: Visit, name: str, by: By, view: View) -> None:
     state["groups_user"] = filters.user or ""
     change: dict[str, Any] = {"on_change": _changed, "args": (name, by)}
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
-        st.text_input(
-            "Search", key="groups_q", placeholder="words in question or answer", icon=":material/search:", width=160, **change
-        )
+        st.text_input("Search", key="groups_q", placeholder="question or answer", icon=":material/search:", width=160, **change)
         periods = [one for one in PERIODS if one != "dates" or view.period == "dates"]
         st.selectbox("Period", periods, format_func=PERIODS.__getitem__, key="groups_period", width=116, **change)
         ratings = [*RATINGS, *({rated(filters)} - set(RATINGS))]

@@ -176,7 +176,10 @@ def _glance(found: Journey) -> None:
         others = [traces - count for _, traces, count in found.weeks]
         for name, counts, colour in (("rated low", low, charts.BAD), ("other traces", others, charts.MUTED)):
             figure.add_trace(go.Bar(x=days, y=counts, name=name, marker_color=colour, hovertemplate="%{x|%-d %b}: %{y}"))
-        figure.update_layout(barmode="stack", showlegend=True, legend={"orientation": "h", "y": 1.2})
+        figure.update_layout(
+            barmode="stack", showlegend=True, legend={"orientation": "h", "x": 0, "y": 1.04, "yanchor": "bottom"}
+        )
+        figure.update_layout(margin={"t": 32, "b": 0}, xaxis={"tickformat": "%-d %b"})
         charts.show(figure, key="journey_weeks")
         st.caption(f"Traces a week, the last {WEEKS} weeks (weeks begin on Monday, UTC).")
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, Playwright, async_playwright
 
 _ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking", "--no-first-run"]
 
@@ -62,6 +62,38 @@ async def _all(address: str, people: list[tuple[str, str]], seconds: float) -> V
         )
         await browser.close()
     return visit
+
+
+def open_newest(address: str, person: tuple[str, str], trace_id: str, times: int = 5) -> list[float]:
+    """Seconds, each time, from a click on the newest trace's row until the bars of its timeline are drawn.
+
+    Raises:
+        RuntimeError: the newest is another one than this.
+    """
+    return asyncio.run(_open_newest(address, person, trace_id, times))
+
+
+async def _open_newest(address: str, person: tuple[str, str], trace_id: str, times: int) -> list[float]:
+    waits = []
+    async with async_playwright() as playwright:
+        browser = await _launched(playwright)
+        page = await _signed_in(browser, address, *person)
+        for _ in range(times):
+            await page.wait_for_timeout(1000)  # until the page has come to rest, as under a reader's eyes
+            begun = time.monotonic()
+            await page.locator("a.row").first.click()
+            await page.locator(".st-key-trace_spans summary").click()
+            await page.locator("#spans .bar").first.wait_for()
+            waits.append(time.monotonic() - begun)
+            if trace_id not in page.url:
+                raise RuntimeError("Another trace than the one that was to be opened is the newest.")
+            await _begin_again(page)
+        await browser.close()
+    return waits
+
+
+async def _launched(playwright: Playwright) -> Browser:
+    return await playwright.chromium.launch(executable_path=os.environ.get("WORKBENCH_CHROMIUM") or None, args=_ARGUMENTS)
 
 
 async def _signed_in(browser: Browser, address: str, email: str, password: str) -> Page:

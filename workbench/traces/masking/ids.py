@@ -124,7 +124,7 @@ def _compiled(countries: tuple[str, ...]) -> list[tuple[IdForm, re.Pattern[str],
     return [
         (
             form,
-            re.compile(rf"(?<![\w.,/+-])(?:{form.pattern})(?![\w/]|[-.](?:\w|<[A-Z]{{2,6}}_[0-9a-f]))"),
+            re.compile(rf"(?<![\w./+-])(?<!\b0,)(?:{form.pattern})(?![\w/]|[-.](?:\w|<[A-Z]{{2,6}}_[0-9a-f]))"),
             re.compile(rf"(?i)(?<![^\W_])(?:{form.words})(?![^\W_])") if form.words else None,
         )
         for form in FORMS

@@ -59,6 +59,10 @@ _MONEY_BEHIND = re.compile(
 _ENDS_MASKED = re.compile(r"_[0-9a-f]{1,12}>\Z")
 _BEGINS_MASKED = re.compile(r"<[A-Z]{2,6}_[0-9a-f]")
 """A placeholder holds a number together as the word did that it stands for: masking again changes nothing."""
+_NO_AMOUNT = re.compile(r"[A-Za-z]|\+?\(?[0-9](?:[ .()\-]{0,2}+[0-9]){8}|[0-9]{7,8}[A-Za-z]")
+_ENDS_NO_AMOUNT = re.compile(r"(?:[0-9][ .()\-]{0,2}){8}[0-9]\Z")
+"""Nine digits, or letters: no group of an amount's. A comma beside it parts columns of a table."""
+_LONGEST = 40
 _BEFORE = 48
 _MOST_CHECKED = 2000
 """Candidates of one text that are looked up; a text with more of them is a table, and each costs tens of microseconds."""
@@ -114,15 +118,26 @@ def date_at(text: str, start: int) -> int | None:
 
 
 def starts_well(text: str, start: int) -> bool:
-    """Whether a number may begin here: not in a word, nor as a later part of something that dashes or dots hold together."""
+    """Whether a number may begin here: not in a word, nor as a later part of something that dashes or dots hold together.
+
+    A comma between digits holds an amount together, unless one side can be no part of one.
+    """
     before = text[start - 1] if start else " "
     if before.isalnum() or before == "_":
         return False
     if before in "-./,:" and start > 1:
-        if text[start - 2] == ">":
+        joined = text[start - 2]
+        if joined == ">":
             return not _ENDS_MASKED.search(text, max(0, start - 24), start - 1)
-        return not (text[start - 2].isalnum() and (before != ":" or text[start - 2].isdigit()))
+        if before == ",":
+            return not joined.isdigit() or (_NO_AMOUNT.match(text, start) is not None and not _is_zero(text, start - 2))
+        return not (joined.isalnum() and (before != ":" or joined.isdigit()))
     return True
+
+
+def _is_zero(text: str, at: int) -> bool:
+    """Whether a lone 0 is here, behind which a comma is a decimal one."""
+    return text[at] == "0" and not text[at - 1 : at].isdigit()
 
 
 def ends_well(text: str, end: int) -> bool:
@@ -132,6 +147,8 @@ def ends_well(text: str, end: int) -> bool:
         return True
     if behind[0].isalnum() or behind[0] == "_":
         return False
+    if behind[0] == "," and len(behind) > 1 and behind[1].isalnum():
+        return not behind[1].isdigit() or _ENDS_NO_AMOUNT.search(text, max(0, end - _LONGEST), end) is not None
     if behind[0] in "-./,:" and len(behind) > 1:
         return not behind[1].isalnum() and not _BEGINS_MASKED.match(text, end + 1)
     return behind[0] != "@"
