@@ -347,7 +347,12 @@ def _at_scale(ours: Ours, say: Say) -> list[Figure]:
         Figure("interactions that showed nothing", visited.failed, f"of {visited.failed + len(visited.waits)}", 0),
         Figure("one in Chromium, drawing on these cores: interaction, median", 1e3 * statistics.median(seen.waits), "ms"),
         Figure("one in Chromium: interaction, 95 of 100 within", 1e3 * _share(seen.waits, 0.95), "ms"),
-        Figure(f"a trace of {LONG:,} spans, from the click to its bars, the longest of {len(opened)}", max(opened), "s", 2),
+        Figure(
+            f"a trace of {LONG:,} spans: waited for the conversation and for its bars, the longest of {len(opened)}",
+            max(opened),
+            "s",
+            2,
+        ),
         Figure("memory of the web process", ours.web_memory(), "MB", 1500),
         Figure("acknowledgement meanwhile, 99 of 100 within", 1e3 * _share(waits, 0.99), "ms", 250),
     ]

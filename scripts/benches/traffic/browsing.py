@@ -65,7 +65,7 @@ async def _all(address: str, people: list[tuple[str, str]], seconds: float) -> V
 
 
 def open_newest(address: str, person: tuple[str, str], trace_id: str, times: int = 5) -> list[float]:
-    """Seconds, each time, from a click on the newest trace's row until the bars of its timeline are drawn.
+    """Seconds waited, each time, for the newest trace after a click on its row, and for its timeline after a click on that.
 
     Raises:
         RuntimeError: the newest is another one than this.
@@ -79,12 +79,17 @@ async def _open_newest(address: str, person: tuple[str, str], trace_id: str, tim
         browser = await _launched(playwright)
         page = await _signed_in(browser, address, *person)
         for _ in range(times):
-            await page.wait_for_timeout(1000)  # until the page has come to rest, as under a reader's eyes
-            begun = time.monotonic()
-            await page.locator("a.row").first.click()
-            await page.locator(".st-key-trace_spans summary").click()
-            await page.locator("#spans .bar").first.wait_for()
-            waits.append(time.monotonic() - begun)
+            waited = 0.0
+            for click, shown in (
+                (page.locator("a.row").first, page.locator("#view .turn.current")),
+                (page.locator(".st-key-trace_spans summary"), page.locator("#spans .bar").first),
+            ):
+                await page.wait_for_timeout(1000)  # a reader looks; meanwhile what was drawn comes to rest
+                begun = time.monotonic()
+                await click.click()
+                await shown.wait_for()
+                waited += time.monotonic() - begun
+            waits.append(waited)
             if trace_id not in page.url:
                 raise RuntimeError("Another trace than the one that was to be opened is the newest.")
             await _begin_again(page)
