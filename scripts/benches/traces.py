@@ -27,9 +27,9 @@ from sqlmodel import col, select
 
 from scripts.benches.figures import Figure
 from scripts.benches.running import free_port, running
-from scripts.benches.traffic.browsing import browse, open_newest
+from scripts.benches.traffic.browsing import browse, open_found
+from scripts.benches.traffic.long_trace import QUESTION, send_long
 from scripts.benches.traffic.long_trace import SPANS as LONG
-from scripts.benches.traffic.long_trace import send_long
 from scripts.benches.traffic.peers import PEERS, Peer
 from scripts.benches.traffic.sending import Sent, send
 from scripts.benches.traffic.spans import SPANS_A_TRACE, vocabulary
@@ -328,9 +328,9 @@ def _at_scale(ours: Ours, say: Say) -> list[Figure]:
         seen = browse(ours.address, people[:1], seconds=40)
     _until(lambda: ours.waiting() == 0, 600, every=1.0)
     say(f"workbench: a trace of {LONG:,} spans is opened")
-    long_id = send_long(ours.port, ours.path, ours.headers)
+    send_long(ours.port, ours.path, ours.headers)
     _until(lambda: ours.waiting() == 0, 600, every=1.0)
-    opened = open_newest(ours.address, people[0], long_id)
+    opened = open_found(ours.address, people[0], QUESTION)
     waits = [wait for one in result for wait in one.waits]
     wrong = sum(not _same_hits(ours, word) for word in (words[0], words[3], words[17], words[-1], words[-2]))
     return [

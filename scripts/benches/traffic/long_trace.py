@@ -12,18 +12,19 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from scripts.benches.traffic.spans import vocabulary
 
 SPANS = 30_000
+QUESTION = "Check every account."
+"""What its reader looks for."""
 _STEPS = ("chat", "retrieval", "execute_tool", "chat")
 _AT_ONCE = 2_000
 
 
-def send_long(port: int, path: str, headers: dict[str, str], spans: int = SPANS) -> str:
-    """Send a trace of so many spans, which began now; returns its id."""
+def send_long(port: int, path: str, headers: dict[str, str], spans: int = SPANS) -> None:
+    """Send a trace of so many spans, which began now."""
     trace_id = os.urandom(16)
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
         for body in _bodies(trace_id, spans):
             answer = client.post(path, content=body, headers={"Content-Type": "application/x-protobuf", **headers})
             answer.raise_for_status()
-    return trace_id.hex()
 
 
 def _bodies(trace_id: bytes, count: int) -> Iterator[bytes]:
@@ -52,7 +53,7 @@ def _bodies(trace_id: bytes, count: int) -> Iterator[bytes]:
             span.status.code = Status.STATUS_CODE_ERROR
         said = {"gen_ai.operation.name": kind}
         if number == 0:
-            said |= {"workbench.input": "Check every account.", "workbench.output": "All accounts are checked."}
+            said |= {"workbench.input": QUESTION, "workbench.output": "All accounts are checked."}
         else:
             said["workbench.output"] = " ".join(chance.choices(words, k=40))
         for key, value in said.items():
