@@ -26,6 +26,7 @@ from workbench.core.settings import REPOSITORY, Settings
 from workbench.identity.models import Project
 from workbench.identity.policy import SCOPE_PERMISSIONS
 from workbench.identity.service import actor_of_person, local_administrator
+from workbench.traces import clusters
 from workbench.traces.indexer import index_all
 
 pytestmark = pytest.mark.browser
@@ -254,6 +255,27 @@ def test_hostile_text_stays_text_on_the_pages_that_work_with_traces(place: Place
     page.locator(".st-key-trace_replay_open_button button").click()
     _stays_text(page, place)
     page.goto("/knowledge?new=1&title=%3Cimg%20src%3Dx%20onerror%3D%22window.__owned%3D1%22%3E&text=%3Cscript%3E&entry=%3Cb%3E")
+    _stays_text(page, place)
+
+
+def test_hostile_text_stays_text_in_sessions_users_topics_and_what_comes_in(place: Place, page: Page) -> None:
+    hostile = page.locator("a.row", has_text="<script>").first
+    for view, back in (("sessions", "session_back"), ("users", "user_back")):
+        page.goto(f"/traces?period=all&view={view}")
+        expect(hostile).to_be_visible()
+        _stays_text(page, place)
+        hostile.click()
+        expect(page.locator(f".st-key-{back}")).to_be_visible()
+        expect(page.get_by_text("<script>window.__owned=1</script>").first).to_be_visible()
+        _stays_text(page, place)
+    one = clusters.Found([EVIL], [place.hostile], [])
+    place.services.clusters.keep(None, place.project.id, [one], traces=1, left_out=0)
+    for address in ("/traces?view=clusters", "/"):
+        page.goto(address)
+        expect(page.get_by_text("<script>window.__owned=1</script>").first).to_be_visible()
+        _stays_text(page, place)
+    page.goto("/traces?view=coverage")  # names of attributes are drawn on a canvas there
+    expect(page.get_by_text("Rejected", exact=True).first).to_be_visible()
     _stays_text(page, place)
 
 

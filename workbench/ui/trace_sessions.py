@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 import streamlit as st
 
+from workbench.core.canonical import content_hash
 from workbench.core.errors import NotFound
 from workbench.traces import groups, sessions
 from workbench.traces.filters import TraceFilter
@@ -136,7 +137,8 @@ def _conversation(visit: Visit, view: View, session_id: str) -> None:
     in_session = View(TraceFilter(session=session_id), "all", "oldest", None)
     facts = _facts(found, releases)
     data = session_view.data_of(found, feedback, releases, in_session, facts)
-    opened = trace_view.show(data, key=f"session_view_{number}_{session_id[:80]}")
+    # A component's key may not hold what an application may well put into its ids, such as two underscores.
+    opened = trace_view.show(data, key=f"session_view_{number}_{content_hash(session_id)}")
     if opened:
         trace_filters.go(in_session, trace=opened)
         st.rerun()
