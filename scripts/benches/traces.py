@@ -1,9 +1,9 @@
 """Traces: taking spans in, until they can be read, and finding them; beside Phoenix and MLflow, and at a million spans.
 
 Each store gets the same OTLP bodies over HTTP on loopback: a thousand spans a second for a while and then reads, and as many
-spans as it will take while it has nothing else to do. Ours is read by the function that the page calls, with the count of all
-hits; the others over their HTTP interface, as their pages do. WORKBENCH_BENCH_SPANS sets another size than a million for the
-last part.
+spans as it will take. A peer is flooded twice, freshly started and after the reads, and its better flood counts. Ours is read
+by the function that the page calls, with the count of all hits; the others over their HTTP interface, as their pages do.
+WORKBENCH_BENCH_SPANS sets another size than a million for the last part.
 """
 
 import multiprocessing
@@ -181,6 +181,7 @@ def run(say: Say) -> list[Figure]:
     with tempfile.TemporaryDirectory(prefix="workbench-bench-") as folder:
         ours = Ours(Path(folder))
         with ours.running():
+            _first_request(ours, say)
             reads, flood = _reads(ours, say), _flood(ours, say)
             figures = [
                 Figure("acknowledged", flood.rate, "spans/s", 5000, "higher"),
@@ -198,9 +199,9 @@ def run(say: Say) -> list[Figure]:
 
 def _beside(make: type[Peer], folder: Path, our_flood: Flood, our_reads: Reads, say: Say) -> list[Figure]:
     # The better of two floods counts: a fresh store is not warm yet, another still has spans of before on its hands.
-    with _started(make(folder / "fresh", say)) as peer:
+    with _started(make(folder / "fresh", say), say) as peer:
         fresh = _flood(peer, say)
-    with _started(make(folder / "paced", say)) as peer:
+    with _started(make(folder / "paced", say), say) as peer:
         reads = _reads(peer, say)
         flood = max(fresh, _flood(peer, say), key=lambda one: one.rate)
     return [
@@ -223,16 +224,16 @@ def _beside(make: type[Peer], folder: Path, our_flood: Flood, our_reads: Reads, 
 
 
 @contextmanager
-def _started(peer: Peer) -> Iterator[Peer]:
+def _started(peer: Peer, say: Say) -> Iterator[Peer]:
     try:
         peer.start()
+        _first_request(peer, say)
         yield peer
     finally:
         peer.stop()
 
 
 def _reads(store: Store, say: Say) -> Reads:
-    _first_request(store, say)
     say(f"{store.name}: 1,000 spans a second for {PACED_SECONDS:.0f} s")
     queryable = _queryable(store)
     held = store.count()
@@ -245,7 +246,6 @@ def _reads(store: Store, say: Say) -> Reads:
 
 
 def _flood(store: Store, say: Say) -> Flood:
-    _first_request(store, say)
     say(f"{store.name}: as many spans as it takes for {FLOOD_SECONDS:.0f} s")
     sent = send(store.port, store.path, store.headers, seconds=FLOOD_SECONDS, senders=4)
     if sent.refused:
