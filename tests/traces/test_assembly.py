@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlalchemy import event
 from sqlmodel import select
 
 from tests.traces.factories import START, request, span, stored, turn
+from tests.traces.plans import planned
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor
 from workbench.identity.models import Project
@@ -148,35 +148,19 @@ def test_two_who_index_a_text_keep_the_later_one(
 def test_a_trace_is_looked_up_and_never_looked_for(services: Services, project: Project, key: Actor) -> None:
     """Making a trace readable costs the same among a million others: no statement reads a whole table or project."""
     database = services.context.database
-    if database.dialect != "sqlite":
-        pytest.skip("PostgreSQL plans by what it knows of the tables' sizes")
     trace_id = secrets.token_hex(16)
     tool = span({"gen_ai.operation.name": "execute_tool", "gen_ai.tool.name": "lookup"}, trace_id=trace_id)
     services.traces.ingest_otlp(key, project.id, request(*turn(trace_id, "a question", "an answer"), tool))
-    said: set[tuple[str, Any]] = set()
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, _context: Any, many: bool) -> None:
-        said.add((statement, tuple((parameters[0] if many else parameters) or ())))
-
-    engines = (database.reading, database.deriving)
-    for engine in engines:
-        event.listen(engine, "before_cursor_execute", note)
-    index_all(services.context)
-    for engine in engines:
-        event.remove(engine, "before_cursor_execute", note)
-    with database.session() as session:
-        connection = session.connection()
-        for statement, parameters in sorted(said, key=str):
-            if not statement.lstrip().startswith(("SELECT", "UPDATE", "DELETE")):
-                continue
-            explained = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters).all()
-            for *_, step in explained:
-                if any(table in step for table in ("trace_search", "trace_pending", "trace_facet")):
-                    continue
-                if "ix_trace_unindexed" in step or "remap" in step:  # what waits, the oldest first
-                    continue
-                assert "SCAN" not in step, (step, statement)
-                assert "(project_id=?)" not in step or "_mapping" in step, (step, statement)
+    with planned(database, (database.reading, database.deriving)) as steps:
+        index_all(services.context)
+    assert steps
+    for step, statement in steps:
+        if any(table in step for table in ("trace_search", "trace_pending", "trace_facet")):
+            continue
+        if "ix_trace_unindexed" in step or "remap" in step:  # what waits, the oldest first
+            continue
+        assert "SCAN" not in step, (step, statement)
+        assert "(project_id=?)" not in step or "_mapping" in step, (step, statement)
 
 
 def test_a_resend_changes_nothing(services: Services, project: Project, key: Actor) -> None:

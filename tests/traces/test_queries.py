@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.traces.factories import START, request, span
+from tests.traces.plans import planned
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor
 from workbench.core.clock import now
@@ -53,11 +54,9 @@ def filled(services: Services, project: Project, key: Actor) -> Services:
     return services
 
 
-@pytest.mark.parametrize("sort", queries.SORTS)
-@pytest.mark.parametrize("size", [1, 3, 50])
-def test_pages_show_every_trace_once_in_order(filled: Services, project: Project, key: Actor, sort: str, size: int) -> None:
-    seen: list[int] = []
-    after = None
+@pytest.fixture
+def measured(filled: Services, project: Project, key: Actor) -> Services:
+    """Every trace has a value for every order, and shares it with others."""
     with filled.context.database.session() as session:
         trace_ids = queries.trace_ids(session, project.id, TraceFilter())
     filled.traces.add_feedback_many(
@@ -74,7 +73,15 @@ def test_pages_show_every_trace_once_in_order(filled: Services, project: Project
         ),
     )
     index_all(filled.context)
-    with filled.context.database.session() as session:
+    return filled
+
+
+@pytest.mark.parametrize("sort", queries.SORTS)
+@pytest.mark.parametrize("size", [1, 3, 50])
+def test_pages_show_every_trace_once_in_order(measured: Services, project: Project, sort: str, size: int) -> None:
+    seen: list[int] = []
+    after = None
+    with measured.context.database.session() as session:
         while True:
             page = queries.list_traces(session, project.id, sort=sort, after=after, limit=size)
             seen += [row.id for row in page.rows]
@@ -84,6 +91,32 @@ def test_pages_show_every_trace_once_in_order(filled: Services, project: Project
         whole = [row.id for row in queries.list_traces(session, project.id, sort=sort, limit=1000).rows]
     assert seen == whole
     assert sorted(seen) == list(range(1, len(TEXTS) + 1))
+
+
+@pytest.mark.parametrize("sort", queries.SORTS)
+@pytest.mark.parametrize("filters", [TraceFilter(), TraceFilter(tag=("even",))])
+def test_the_neighbours_of_a_trace_are_those_of_the_list(
+    measured: Services, project: Project, sort: str, filters: TraceFilter
+) -> None:
+    with measured.context.database.session() as session:
+        listed = [row.trace_id for row in queries.list_traces(session, project.id, filters, sort=sort).rows]
+        for before, trace_id, behind in zip([None, *listed], listed, [*listed[1:], None], strict=False):
+            trace = queries.get_trace(session, project.id, trace_id)
+            assert queries.neighbours(session, project.id, filters, trace, sort=sort) == (before, behind)
+
+
+def test_a_place_in_the_list_is_looked_up_and_not_walked_to(filled: Services, project: Project) -> None:
+    """The thousandth page, and the neighbours of an old trace, cost what the first ones do."""
+    database = filled.context.database
+    with database.session() as session:
+        after = queries.list_traces(session, project.id, limit=5).next
+        trace = queries.get_trace(session, project.id, queries.trace_ids(session, project.id, TraceFilter())[5])
+    with planned(database, [database.reading]) as steps, database.session() as session:
+        queries.list_traces(session, project.id, after=after)
+        queries.neighbours(session, project.id, TraceFilter(), trace)
+    walks = [step for step, _ in steps if "ix_trace_list" in step]
+    assert len(walks) == 3
+    assert all("project_id=? AND started_at" in step for step in walks), walks
 
 
 def test_each_filter_narrows_and_they_combine(filled: Services, project: Project) -> None:
@@ -224,7 +257,7 @@ def test_facets_count_within_the_filter(filled: Services, project: Project) -> N
 
 def test_a_session_is_read_in_its_order(filled: Services, project: Project) -> None:
     with filled.context.database.session() as session:
-        turns = queries.session_traces(session, project.id, "s1")
+        turns = queries.session_turns(session, project.id, "s1")
     assert [turn.input for turn in turns] == [TEXTS[1], TEXTS[5], TEXTS[9]]
 
 

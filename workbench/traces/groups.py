@@ -80,7 +80,8 @@ def newest(
     while len(found) <= limit:
         # What has turned up is passed over by the database, so that a session of a thousand turns is one step of the walk.
         seen = [*found, *left_out[-_MOST_LEFT_OUT:]]
-        statement = select(column, _TRACE.c.started_at, _TRACE.c.id).where(*hit, column > "", *_beyond(place))
+        behind = positions.behind(_TRACE.c.started_at, _TRACE.c.id, place, descending=True) if place else []
+        statement = select(column, _TRACE.c.started_at, _TRACE.c.id).where(*hit, column > "", *behind)
         if seen:
             statement = statement.where(column.not_in(seen))
         order = (_TRACE.c.started_at.desc(), _TRACE.c.id.desc())
@@ -96,13 +97,6 @@ def newest(
         place = (rows[-1][1], rows[-1][2])
     keys = list(found)[:limit]
     return GroupPage(keys, positions.spell(*found[keys[-1]]) if len(found) > limit else None)
-
-
-def _beyond(place: tuple[datetime, int] | None) -> list[Any]:
-    if place is None:
-        return []
-    at, row_id = place
-    return [_TRACE.c.started_at <= at, (_TRACE.c.started_at < at) | (_TRACE.c.id < row_id)]
 
 
 def _hit_before(

@@ -1,4 +1,4 @@
-"""Where a page of a list ended, as an opaque word of the address."""
+"""Where a page of a list ended: as an opaque word of the address, and as the condition for what comes behind it."""
 
 import base64
 import json
@@ -32,3 +32,14 @@ def read(after: str, *, moment: bool) -> tuple[Any, int]:
         return (value if moment else float(value)), int(row_id)
     except (ValueError, TypeError, OverflowError) as error:
         raise InvalidInput("This is not where a page of this list ended.", todo="Start again from the first page.") from error
+
+
+def behind(column: Any, row_id: Any, place: tuple[Any, int], *, descending: bool) -> list[Any]:
+    """Conditions for the rows behind a place in an order by a column and the row id.
+
+    The column alone comes first: from it a database knows where in an index to begin, which an `or` hides from SQLite.
+    """
+    value, number = place
+    if descending:
+        return [column <= value, (column < value) | (row_id < number)]
+    return [column >= value, (column > value) | (row_id > number)]

@@ -157,20 +157,18 @@ def list_traces(
     Raises:
         InvalidInput: unknown sort, or an `after` that no page gave.
     """
-    column, descending, place = _ordered_by(sort)
+    column, descending, tables = _ordered_by(sort)
     filters = filters or TraceFilter()
     conditions = conditions_of(session, project_id, filters)
     if not isinstance(sort, Ranking) and column.nullable:
         conditions.append(column.is_not(None))
     if after is not None:
-        value, row_id = positions.read(after, moment=column is _TRACE.c.started_at)
-        beyond = column < value if descending else column > value
-        tied = _TRACE.c.id < row_id if descending else _TRACE.c.id > row_id
-        conditions.append(beyond | ((column == value) & tied))
+        place = positions.read(after, moment=column is _TRACE.c.started_at)
+        conditions += positions.behind(column, _TRACE.c.id, place, descending=descending)
     order = (column.desc(), _TRACE.c.id.desc()) if descending else (column.asc(), _TRACE.c.id.asc())
     size = max(1, min(limit, 1000))
     # First which, from an index alone; then their rows, which are long.
-    which = select(_TRACE.c.id, column).select_from(place).where(*conditions).order_by(*order).limit(size + 1)
+    which = select(_TRACE.c.id, column).select_from(tables).where(*conditions).order_by(*order).limit(size + 1)
     values: dict[int, Any] = dict(session.execute(which).tuples().all())
     chosen = list(values)[:size]
     found = {row.id: TraceSummary(*row) for row in session.execute(select(*_SUMMARY).where(_TRACE.c.id.in_(chosen)))}
@@ -318,19 +316,18 @@ def neighbours(
     session: Session, project_id: str, filters: TraceFilter, trace: Trace, *, sort: Sort = "newest"
 ) -> tuple[str | None, str | None]:
     """The trace ids before and after this trace in the filtered list; None at its ends, or when it has no place in the list."""
-    column, descending, place = _ordered_by(sort)
-    value = session.execute(select(column).select_from(place).where(_TRACE.c.id == trace.id)).scalar()
+    column, descending, tables = _ordered_by(sort)
+    value = session.execute(select(column).select_from(tables).where(_TRACE.c.id == trace.id)).scalar()
     if value is None:
         return None, None
+    assert trace.id is not None  # it was read
     conditions = [*conditions_of(session, project_id, filters), column.is_not(None)]
     found: list[str | None] = []
     for forward in (False, True):
         down = descending is forward
-        beyond = column < value if down else column > value
-        tied = _TRACE.c.id < trace.id if down else _TRACE.c.id > trace.id
+        behind = positions.behind(column, _TRACE.c.id, (value, trace.id), descending=down)
         order = (column.desc(), _TRACE.c.id.desc()) if down else (column.asc(), _TRACE.c.id.asc())
-        near = select(_TRACE.c.trace_id).select_from(place)
-        statement = near.where(*conditions, beyond | ((column == value) & tied)).order_by(*order).limit(1)
+        statement = select(_TRACE.c.trace_id).select_from(tables).where(*conditions, *behind).order_by(*order).limit(1)
         found.append(session.execute(statement).scalar())
     return found[0], found[1]
 
@@ -353,15 +350,28 @@ def feedback_of(session: Session, project_id: str, trace_id: str) -> list[Feedba
     return list(session.execute(statement.order_by(col(Feedback.at), col(Feedback.id))).scalars())
 
 
-def session_traces(session: Session, project_id: str, session_id: str, *, limit: int = 200) -> list[Trace]:
+class Turn(NamedTuple):
+    """A trace as one turn of its conversation, without the messages and passages that each turn carries anew."""
+
+    id: int
+    trace_id: str
+    started_at: datetime
+    status: str
+    error: str | None
+    rating: float | None
+    input: str
+    output: str
+
+
+def session_turns(session: Session, project_id: str, session_id: str, *, limit: int = 200) -> list[Turn]:
     """The turns of a conversation, oldest first; of a very long one the last `limit`."""
     statement = (
-        select(Trace)
-        .where(col(Trace.project_id) == project_id, col(Trace.session_id) == session_id)
-        .order_by(col(Trace.started_at).desc(), col(Trace.id).desc())
+        select(*(_TRACE.c[name] for name in Turn._fields))
+        .where(_TRACE.c.project_id == project_id, _TRACE.c.session_id == session_id)
+        .order_by(_TRACE.c.started_at.desc(), _TRACE.c.id.desc())
         .limit(limit)
     )
-    return list(reversed(list(session.execute(statement).scalars())))
+    return [Turn(*row) for row in reversed(session.execute(statement).all())]
 
 
 def counts_by_day(session: Session, project_id: str, *, days: int = 30) -> list[tuple[date, int, int]]:

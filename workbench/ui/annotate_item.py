@@ -12,7 +12,7 @@ from workbench.annotation.schema import REWRITE
 from workbench.core.clock import now
 from workbench.identity.queries import names_of
 from workbench.traces.models import Feedback, Trace
-from workbench.traces.queries import feedback_of, get_trace, session_traces
+from workbench.traces.queries import feedback_of, get_trace, session_turns
 from workbench.ui.guard import Visit
 
 
@@ -93,7 +93,7 @@ def _turns(session: Session, trace: Trace) -> list[dict[str, Any]]:
     turns: list[dict[str, Any]] = []
     if trace.session_id:
         earlier = [
-            each for each in session_traces(session, trace.project_id, trace.session_id, limit=20)
+            each for each in session_turns(session, trace.project_id, trace.session_id, limit=20)
             if each.started_at < trace.started_at and each.trace_id != trace.trace_id
         ]  # fmt: skip
         if earlier:

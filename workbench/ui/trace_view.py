@@ -9,7 +9,7 @@ import streamlit as st
 from sqlmodel import Session
 
 from workbench.traces.models import Feedback, Trace
-from workbench.traces.queries import feedback_of, session_traces
+from workbench.traces.queries import Turn, feedback_of, session_turns
 from workbench.traces.talk import MOST, talk_of
 from workbench.ui import citations, page, trace_masking, trace_origin
 from workbench.ui.trace_filters import View
@@ -35,7 +35,7 @@ def data_of(session: Session, trace: Trace, view: View, *, may_correct: bool = F
     Args:
         may_correct: whether to offer the way to the knowledge entries behind the answer.
     """
-    turns = session_traces(session, trace.project_id, trace.session_id, limit=200) if trace.session_id else [trace]
+    turns = session_turns(session, trace.project_id, trace.session_id) if trace.session_id else []
     before, after = _around(turns, trace)
     feedback = feedback_of(session, trace.project_id, trace.trace_id)
     return {
@@ -56,7 +56,7 @@ def show(data: dict[str, Any], *, key: str = "trace_view") -> str | None:
     return opened if any(turn["id"] == opened for turn in turns) else None
 
 
-def _around(turns: list[Trace], trace: Trace) -> tuple[list[Trace], list[Trace]]:
+def _around(turns: list[Turn], trace: Trace) -> tuple[list[Turn], list[Turn]]:
     """The turns before and after this one; of a very long conversation the nearest."""
     at = next((number for number, turn in enumerate(turns) if turn.trace_id == trace.trace_id), None)
     if at is None:
@@ -81,16 +81,16 @@ def _glance(trace: Trace) -> list[list[str]]:
     return pairs
 
 
-def _other_turn(trace: Trace, view: View) -> dict[str, Any]:
+def _other_turn(turn: Turn, view: View) -> dict[str, Any]:
     return {
-        "id": trace.trace_id,
-        "link": link(trace.trace_id, view),
-        "time": page.moment(trace.started_at),
-        "question": cut(trace.input),
-        "answer": cut(trace.output),
-        "error": trace.error or "",
-        "failed": trace.status == "error",
-        "rating": trace.rating,
+        "id": turn.trace_id,
+        "link": link(turn.trace_id, view),
+        "time": page.moment(turn.started_at),
+        "question": cut(turn.input),
+        "answer": cut(turn.output),
+        "error": turn.error or "",
+        "failed": turn.status == "error",
+        "rating": turn.rating,
     }
 
 

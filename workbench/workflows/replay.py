@@ -24,7 +24,7 @@ from workbench.serving.configuration import ServingConfiguration
 from workbench.serving.result import Answer
 from workbench.serving.triage import Classification, classify
 from workbench.traces.models import Trace
-from workbench.traces.queries import get_trace, session_traces
+from workbench.traces.queries import get_trace, session_turns
 from workbench.traces.talk import talk_of
 from workbench.tuning.queries import adapters
 
@@ -166,8 +166,8 @@ def conversation_of(session: Session, trace: Trace) -> tuple[dict[str, Any], ...
     if not trace.input.strip():
         raise InvalidInput("This trace has no question to ask again.", todo="Choose a trace whose input was sent.")
     before: list[dict[str, Any]] = []
-    turns = session_traces(session, trace.project_id, trace.session_id) if trace.session_id else []
-    for turn in [one for one in turns if (one.started_at, one.id or 0) < (trace.started_at, trace.id or 0)][-_TURNS:]:
+    turns = session_turns(session, trace.project_id, trace.session_id) if trace.session_id else []
+    for turn in [one for one in turns if (one.started_at, one.id) < (trace.started_at, trace.id or 0)][-_TURNS:]:
         before += [{"role": "user", "content": turn.input}, {"role": "assistant", "content": turn.output}]
     if not before:
         before = [
