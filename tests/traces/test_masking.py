@@ -72,6 +72,7 @@ def masked(text: str, policy: MaskingPolicy = POLICY) -> str:
         ("7,4111111111111111,12/28", "7,<CARD_1>,12/28"),
         ("Ana,ES9121000418450200051332,9 and 9,ES9121000418450200051332", "Ana,<IBAN_1>,9 and 9,<IBAN_1>"),
         ("Ana,12345678Z,Madrid and 3,12345678Z", "Ana,<ID_1>,Madrid and 3,<ID_1>"),
+        ("0,12345678Z and 0,ES9121000418450200051332 and 0,X1234567L", "0,<ID_1> and 0,<IBAN_1> and 0,<ID_2>"),
         ("SSN,536-90-4399,x", "SSN,<ID_1>,x"),
         ("612345678,612345679", "<PHONE_1>,<PHONE_2>"),
         ("for MARÍA LÓPEZ and the ñandú", "for <TERM_1> and the <TERM_2>"),

@@ -120,11 +120,14 @@ def _before(text: str, start: int, context: str) -> str:
 
 @lru_cache(maxsize=256)
 def _compiled(countries: tuple[str, ...]) -> list[tuple[IdForm, re.Pattern[str], re.Pattern[str] | None]]:
-    # Not within a longer word or number, nor a piece of one that dashes or dots hold together, be the rest a placeholder.
+    # Not within a longer word or number, nor a piece of one that dashes or dots hold together, be the rest a placeholder;
+    # nor the decimals behind a lone 0, which hold no letter.
     return [
         (
             form,
-            re.compile(rf"(?<![\w./+-])(?<!\b0,)(?:{form.pattern})(?![\w/]|[-.](?:\w|<[A-Z]{{2,6}}_[0-9a-f]))"),
+            re.compile(
+                rf"(?<![\w./+-])(?:(?<!\b0,)|(?=[0-9]*[A-Za-z]))(?:{form.pattern})(?![\w/]|[-.](?:\w|<[A-Z]{{2,6}}_[0-9a-f]))"
+            ),
             re.compile(rf"(?i)(?<![^\W_])(?:{form.words})(?![^\W_])") if form.words else None,
         )
         for form in FORMS

@@ -59,9 +59,11 @@ _MONEY_BEHIND = re.compile(
 _ENDS_MASKED = re.compile(r"_[0-9a-f]{1,12}>\Z")
 _BEGINS_MASKED = re.compile(r"<[A-Z]{2,6}_[0-9a-f]")
 """A placeholder holds a number together as the word did that it stands for: masking again changes nothing."""
-_NO_AMOUNT = re.compile(r"[A-Za-z]|\+?\(?[0-9](?:[ .()\-]{0,2}+[0-9]){8}|[0-9]{7,8}[A-Za-z]")
+_LETTERED = re.compile(r"[A-Za-z]|[0-9]{7,8}[A-Za-z]")
+_LONG = re.compile(r"\+?\(?[0-9](?:[ .()\-]{0,2}+[0-9]){8}")
 _ENDS_NO_AMOUNT = re.compile(r"(?:[0-9][ .()\-]{0,2}){8}[0-9]\Z")
-"""Nine digits, or letters: no group of an amount's. A comma beside it parts columns of a table."""
+"""Nine digits, or letters: no group of an amount's. A comma beside it parts columns of a table; nine digits may still be the
+decimals behind a lone 0, which letters never are."""
 _LONGEST = 40
 _BEFORE = 48
 _MOST_CHECKED = 2000
@@ -130,7 +132,9 @@ def starts_well(text: str, start: int) -> bool:
         if joined == ">":
             return not _ENDS_MASKED.search(text, max(0, start - 24), start - 1)
         if before == ",":
-            return not joined.isdigit() or (_NO_AMOUNT.match(text, start) is not None and not _is_zero(text, start - 2))
+            if not joined.isdigit() or _LETTERED.match(text, start):
+                return True
+            return _LONG.match(text, start) is not None and not _is_zero(text, start - 2)
         return not (joined.isalnum() and (before != ":" or joined.isdigit()))
     return True
 
