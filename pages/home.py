@@ -4,7 +4,7 @@ import streamlit as st
 
 from workbench.core.actors import Permission
 from workbench.monitoring.overview import loop_numbers, waiting_for
-from workbench.traces.queries import counts_by_day
+from workbench.traces.facets import counts_by_day
 from workbench.ui import guard, home_view, page, trace_clusters
 
 visit = guard.visit()

@@ -6,7 +6,6 @@ by the function that the page calls, with the count of all hits; the others over
 WORKBENCH_BENCH_SPANS sets another size than a million for the last part.
 """
 
-import multiprocessing
 import os
 import random
 import statistics
@@ -15,41 +14,21 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import timedelta
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import httpx
-import psutil
-from sqlalchemy import func
-from sqlmodel import col, select
-
 from scripts.benches.figures import Figure
-from scripts.benches.running import free_port, running
-from scripts.benches.traffic.browsing import browse, open_found
-from scripts.benches.traffic.long_trace import QUESTION, send_long
-from scripts.benches.traffic.long_trace import SPANS as LONG
+from scripts.benches.traffic.at_scale import at_scale
+from scripts.benches.traffic.ours import PATIENCE, Ours
 from scripts.benches.traffic.peers import PEERS, Peer
-from scripts.benches.traffic.sending import Sent, send
-from scripts.benches.traffic.spans import SPANS_A_TRACE, vocabulary
-from scripts.benches.traffic.visiting import visit
-from workbench.bootstrap import Services, bootstrap
-from workbench.core.actors import Role
-from workbench.core.clock import now
-from workbench.core.jobs import ProcessHeartbeat
-from workbench.core.settings import Settings
-from workbench.identity.service import local_administrator
-from workbench.traces import queries
-from workbench.traces.models import Trace, TracePending
-from workbench.traces.queries import TraceFilter
-from workbench.traces.search import fold
+from scripts.benches.traffic.sending import send
+from scripts.benches.traffic.spans import vocabulary
+from scripts.benches.traffic.waits import share, timed, until
 
 Say = Callable[[str], None]
 SPANS = int(os.environ.get("WORKBENCH_BENCH_SPANS") or 1_000_000)
 PACED_SECONDS, FLOOD_SECONDS = 10.0, 15.0
-PATIENCE = 60.0
-"""Seconds that a store gets to make readable what it has acknowledged."""
 
 
 class Store(Protocol):
@@ -65,92 +44,6 @@ class Store(Protocol):
     def failed(self) -> int: ...
     def search(self, word: str) -> int: ...
     def prepare_search(self) -> None: ...
-
-
-class Ours:
-    """The workbench with all its processes over an empty home."""
-
-    name = "workbench"
-    path = "/v1/traces"
-
-    def __init__(self, folder: Path) -> None:
-        self.settings = Settings(home=folder / "home", port=free_port())
-        self.port = self.settings.api_port
-        self.address = f"http://127.0.0.1:{self.settings.port}"
-        self.headers: dict[str, str] = {}
-        self.project = ""
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """`workbench up` with a project and a key, once the machine has nothing else to do."""
-        self.services: Services = bootstrap(settings=self.settings)
-        with running(self.settings):
-            admin = local_administrator()
-            self.project = self.services.identity.add_project(
-                admin,
-                key="bench",
-                name="Bench",
-                languages=["en"],
-                teams=[{"key": "general", "name": "General", "description": ""}],
-            ).id  # fmt: skip
-            key = self.services.identity.create_key(admin, project_id=self.project, name="bench", scopes=["ingest"])[1]
-            self.headers = {"Authorization": f"Bearer {key}"}
-            _until(self._is_settled, 600)
-            yield
-
-    def _is_settled(self) -> bool:
-        """Whether the base model is converted, which takes a core for two minutes after a first start."""
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/v1/health", timeout=10).json()["runtime"] == "ok"
-        except (httpx.HTTPError, ValueError):
-            return False
-
-    def count(self) -> int:
-        with self.services.context.database.session() as session:
-            return int(session.exec(select(func.count()).select_from(Trace)).one())
-
-    def waiting(self) -> int:
-        """Traces that cannot be read or searched whole yet."""
-        with self.services.context.database.session() as session:
-            changed = session.exec(select(func.count()).select_from(TracePending)).one()
-            unsearched = session.exec(select(func.count()).select_from(Trace).where(col(Trace.indexed).is_(False))).one()
-        return int(changed) + int(unsearched)
-
-    def ask(self, filters: TraceFilter | None = None, sort: str = "newest") -> int:
-        """What a visit of the list asks for: its first page with the number of hits."""
-        with self.services.context.database.session() as session:
-            found = queries.list_traces(session, self.project, filters, sort=sort, count=True)
-        return len(found.rows)
-
-    def newest(self) -> int:
-        return self.ask()
-
-    def failed(self) -> int:
-        return self.ask(TraceFilter(status=("error",)))
-
-    def search(self, word: str) -> int:
-        return self.ask(TraceFilter(text=word))
-
-    def prepare_search(self) -> None:
-        _until(lambda: self.waiting() == 0, PATIENCE)
-
-    def people(self, count: int) -> list[tuple[str, str]]:
-        """Engineers with accounts: e-mail and password."""
-        admin, password = local_administrator(), "a-password-for-the-bench"
-        made = []
-        for number in range(count):
-            email = f"engineer-{number}@bench.example"
-            person = self.services.identity.add_person(admin, email=email, name=f"Engineer {number}", password=password)
-            self.services.identity.grant(admin, person.id, Role.ENGINEER, self.project)
-            made.append((email, password))
-        return made
-
-    def web_memory(self) -> float:
-        """Resident megabytes of the web process."""
-        with self.services.context.database.session() as session:
-            beat = session.get(ProcessHeartbeat, "web")
-        assert beat is not None
-        return float(psutil.Process(beat.process_id).memory_info().rss / 1e6)
 
 
 @dataclass
@@ -193,7 +86,7 @@ def run(say: Say) -> list[Figure]:
             ]
             for make in PEERS:
                 figures += _beside(make, Path(folder), flood, reads, say)
-            figures += _at_scale(ours, say)
+            figures += at_scale(ours, SPANS, say)
     return figures
 
 
@@ -250,7 +143,7 @@ def _flood(store: Store, say: Say) -> Flood:
     sent = send(store.port, store.path, store.headers, seconds=FLOOD_SECONDS, senders=4)
     if sent.refused:
         say(f"{store.name}: refused {sent.refused}")
-    return Flood(sent.rate, 1e3 * _share(sent.waits, 0.99))
+    return Flood(sent.rate, 1e3 * share(sent.waits, 0.99))
 
 
 def _first_request(store: Store, say: Say) -> None:
@@ -276,7 +169,7 @@ def _queryable(store: Store) -> float:
     sent = send(store.port, store.path, store.headers, seconds=PACED_SECONDS, senders=2, traces=5, rate=1000)
     wanted = sum(traces for _, _, traces in sent.acknowledged)
     with suppress(TimeoutError):
-        _until(lambda: bool(seen) and seen[-1][1] >= wanted, PATIENCE)
+        until(lambda: bool(seen) and seen[-1][1] >= wanted, PATIENCE)
     done.set()
     watcher.join()
     waits, total, place = [], 0, 0
@@ -285,7 +178,7 @@ def _queryable(store: Store) -> float:
         while place < len(seen) and (seen[place][1] < total or seen[place][0] < answered):
             place += 1
         waits.append(seen[place][0] - due if place < len(seen) else PATIENCE)
-    return _share(waits, 0.95)
+    return share(waits, 0.95)
 
 
 def _settled(store: Store) -> int:
@@ -297,136 +190,7 @@ def _settled(store: Store) -> int:
     return now_
 
 
-def _at_scale(ours: Ours, say: Say) -> list[Figure]:
-    have = ours.count() * SPANS_A_TRACE
-    say(f"workbench: growing from {have:,} to {SPANS:,} spans")
-    begun = time.monotonic()
-    send(ours.port, ours.path, ours.headers, seconds=3600, senders=2, spans=max(0, SPANS - have))
-    sent = time.monotonic() - begun
-    _until(lambda: ours.count() * SPANS_A_TRACE >= SPANS and ours.waiting() == 0, 3600, every=3.0)
-    readable = time.monotonic() - begun
-    say(f"workbench: taken in {sent:.0f} s, readable and searchable after {readable:.0f} s; reads during 500 spans/s")
-    result: list[Sent] = []
-    with _coming_in(ours, result):
-        chance = random.Random(11)
-        list_waits = [_timed(ours.newest) for _ in range(40)]
-        for sort in ("slowest", "costliest", "oldest"):
-            list_waits.append(_timed(lambda sort=sort: ours.ask(sort=sort)))  # type: ignore[misc]
-        pair_waits = [_timed(lambda: ours.ask(_two_filters(chance))) for _ in range(60)]
-        words = [
-            *chance.sample(vocabulary(), 16),
-            *(word[1:6] for word in chance.sample(vocabulary(), 8)),
-            "nothing-like-it",
-            "ka lo",
-        ]
-        search_waits = [_timed(lambda word=word: ours.search(word)) for word in words]  # type: ignore[misc]
-    people = ours.people(6)
-    say("workbench: six people browse during 500 spans/s")
-    with _coming_in(ours, result):
-        visited = visit(ours.settings.port, people, seconds=60)
-    say("workbench: one of them looks at it in Chromium, on these cores")
-    with _coming_in(ours, result):
-        seen = browse(ours.address, people[:1], seconds=40)
-    _until(lambda: ours.waiting() == 0, 600, every=1.0)
-    say(f"workbench: a trace of {LONG:,} spans is opened")
-    send_long(ours.port, ours.path, ours.headers)
-    _until(lambda: ours.waiting() == 0, 600, every=1.0)
-    opened = open_found(ours.address, people[0], QUESTION)
-    waits = [wait for one in result for wait in one.waits]
-    wrong = sum(not _same_hits(ours, word) for word in (words[0], words[3], words[17], words[-1], words[-2]))
-    return [
-        Figure(f"at {SPANS:,} spans: taken in", sent, "s"),
-        Figure(f"at {SPANS:,} spans: spans/s while growing", (SPANS - have) / sent, "spans/s"),
-        Figure(f"at {SPANS:,} spans, 500 spans/s coming in: list, 95 of 100 within", 1e3 * _share(list_waits, 0.95), "ms", 300),
-        Figure(f"at {SPANS:,} spans: two filters, 95 of 100 within", 1e3 * _share(pair_waits, 0.95), "ms", 300),
-        Figure(f"at {SPANS:,} spans: substring search, 95 of 100 within", 1e3 * _share(search_waits, 0.95), "ms", 500),
-        Figure("searches whose hits differ from a scan of all texts", wrong, "of 5", 0),
-        Figure(
-            "six people browsing, 500 spans/s coming in: page's answer, median", 1e3 * statistics.median(visited.waits), "ms"
-        ),
-        Figure("six people browsing: page's answer, 95 of 100 within", 1e3 * _share(visited.waits, 0.95), "ms", 400),
-        Figure("interactions that showed nothing", visited.failed, f"of {visited.failed + len(visited.waits)}", 0),
-        Figure("one in Chromium, drawing on these cores: interaction, median", 1e3 * statistics.median(seen.waits), "ms"),
-        Figure("one in Chromium: interaction, 95 of 100 within", 1e3 * _share(seen.waits, 0.95), "ms"),
-        Figure(
-            f"a trace of {LONG:,} spans: waited for the conversation and for its bars, the longest of {len(opened)}",
-            max(opened),
-            "s",
-            2,
-        ),
-        Figure("memory of the web process", ours.web_memory(), "MB", 1500),
-        Figure("acknowledgement meanwhile, 99 of 100 within", 1e3 * _share(waits, 0.99), "ms", 250),
-    ]
-
-
-@contextmanager
-def _coming_in(ours: Ours, sent: list[Sent]) -> Iterator[None]:
-    """Within it, 500 spans a second come in."""
-    stop = multiprocessing.get_context("spawn").Event()
-
-    def go() -> None:
-        sent.append(send(ours.port, ours.path, ours.headers, seconds=600, senders=1, traces=5, rate=500, stop=stop))
-
-    sender = threading.Thread(target=go)
-    sender.start()
-    time.sleep(5)  # until bodies are made and the first are sent
-    try:
-        yield
-    finally:
-        stop.set()
-        sender.join()
-
-
-def _two_filters(chance: random.Random) -> TraceFilter:
-    moment = now()
-    made: dict[str, TraceFilter] = {
-        "model": TraceFilter(model=(chance.choice(["assistant-small", "assistant-large"]),)),
-        "release": TraceFilter(release=(chance.choice(["2.0.1", "2.3.0"]),)),
-        "language": TraceFilter(language=(chance.choice(["es", "vi"]),)),
-        "status": TraceFilter(status=("error",)),
-        "session": TraceFilter(session=f"s-{chance.randrange(40_000)}"),
-        "user": TraceFilter(user=f"u-{chance.randrange(9_000)}"),
-        "since": TraceFilter(since=moment - timedelta(minutes=chance.randrange(1, 30))),
-        "has_feedback": TraceFilter(has_feedback=False),
-        "environment": TraceFilter(environment=("bench",)),
-    }
-    one, two = chance.sample(list(made), 2)
-    return replace(made[one], **{two: getattr(made[two], two)})
-
-
-def _same_hits(ours: Ours, word: str) -> bool:
-    """Whether search finds the traces whose texts contain the word, and no others."""
-    until = now()
-    with ours.services.context.database.session() as session:
-        found = set(queries.trace_ids(session, ours.project, TraceFilter(text=word, until=until), limit=10**9))
-        mine = (Trace.project_id == ours.project, col(Trace.started_at) < until)
-        texts = session.exec(select(Trace.trace_id, Trace.input, Trace.output).where(*mine))
-        folded = fold(word)
-        wanted = {trace_id for trace_id, asked, said in texts if folded in fold(f"{asked}\n{said}\nlookup")}
-    return found == wanted
-
-
 def _median_ms(*reads: Callable[[], int]) -> float:
     """Median of 20 reads, after one that does not count."""
     reads[0]()
-    return 1e3 * statistics.median(_timed(reads[turn % len(reads)]) for turn in range(20))
-
-
-def _timed(read: Callable[[], object]) -> float:
-    begun = time.monotonic()
-    read()
-    return time.monotonic() - begun
-
-
-def _share(values: list[float], share: float) -> float:
-    """The value that this share of the values does not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(share * len(ordered)))] if ordered else float("nan")
-
-
-def _until(condition: Callable[[], bool], seconds: float, every: float = 0.1) -> None:
-    until = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > until:
-            raise TimeoutError
-        time.sleep(every)
+    return 1e3 * statistics.median(timed(reads[turn % len(reads)]) for turn in range(20))

@@ -94,7 +94,7 @@ def test_traces_are_taken_found_and_read_on_postgresql(services: Services) -> No
         assert queries.count_traces(session, project.id, TraceFilter(tool=("no such",), machine_written=True)) == 0
         kept = queries.facets(session, project.id)
         assert dict(kept["tag"]) == {"look": 1}
-        assert sum(count for _, count, _ in queries.counts_by_day(session, project.id, days=2)) == 6
+        assert sum(count for _, count, _ in facets.counts_by_day(session, project.id, days=2)) == 6
         assert len(trace_as_json(session, project.id, trace_id)["spans"]) == 3
         assert len(queries.rejected_spans(session, project.id)) == 2
     facets.rebuild(services.context)

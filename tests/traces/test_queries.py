@@ -14,7 +14,7 @@ from workbench.core.actors import Actor
 from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
 from workbench.identity.models import Project
-from workbench.traces import queries, search
+from workbench.traces import facets, queries, search
 from workbench.traces.filters import HAS
 from workbench.traces.indexer import index_all
 from workbench.traces.queries import TraceFilter
@@ -261,15 +261,24 @@ def test_a_session_is_read_in_its_order(filled: Services, project: Project) -> N
     assert [turn.input for turn in turns] == [TEXTS[1], TEXTS[5], TEXTS[9]]
 
 
-def test_days_are_counted_with_zeros_between(services: Services, project: Project, key: Actor) -> None:
+@pytest.mark.parametrize("kept", [True, False])
+def test_days_are_counted_with_zeros_between(
+    services: Services, project: Project, key: Actor, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
     moment = int((now() - timedelta(days=2)).timestamp() * 1e9)
+    poor = secrets.token_hex(16)
     services.traces.ingest_otlp(
-        key, project.id, request(span(start=moment), span(start=moment), span(start=moment - 90 * 86400 * 10**9))
+        key, project.id, request(span(start=moment, trace_id=poor), span(start=moment), span(start=moment - 90 * 86400 * 10**9))
     )
+    services.traces.add_feedback_many(key, project.id, [{"trace_id": poor, "value": 1, "minimum": 1, "maximum": 5}])
     index_all(services.context)
     with services.context.database.session() as session:
-        counted = queries.counts_by_day(session, project.id, days=5)
+        assert facets._has_counts(session, project.id)
+        if not kept:
+            monkeypatch.setattr(facets, "_has_counts", lambda *_: False)
+        counted = facets.counts_by_day(session, project.id, days=5)
     assert [count for _, count, _ in counted] == [0, 0, 2, 0, 0]
+    assert [low for _, _, low in counted] == [0, 0, 1, 0, 0]
 
 
 def test_a_total_beyond_the_limit_is_said_to_be_more(

@@ -7,12 +7,13 @@ same whether there are a thousand traces or a million.
 from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Select, Text, bindparam, cast, delete, func, literal, select, text
+from sqlalchemy import Connection, Date, Select, Text, bindparam, cast, delete, func, literal, select, text
 from sqlmodel import Session
 
+from workbench.core.clock import now
 from workbench.core.database import TRACES
 from workbench.core.unit_of_work import Context
 from workbench.traces.filters import FACETS, TraceFilter, conditions_of
@@ -54,8 +55,7 @@ def facets(
 def facets_within(session: Session, project_id: str, filters: TraceFilter | None = None, *, limit: int = 50) -> Facets:
     """The same, and whether the counts are exact: a period alone is answered from counts of days."""
     filters = filters or TraceFilter()
-    kept = select(_FACET.c.value).where(_FACET.c.project_id == project_id).limit(1)
-    if not filters.is_period or session.execute(kept).first() is None:
+    if not filters.is_period or not _has_counts(session, project_id):
         return Facets(_grouped(session, project_id, filters, limit))
     first, last, edges = _days(filters.since, filters.until)
     sums: dict[str, Counter[str]] = {name: Counter() for name in COUNTED}
@@ -73,6 +73,28 @@ def facets_within(session: Session, project_id: str, filters: TraceFilter | None
     if last is None or first is None or first <= last:
         _add_days(session, project_id, sums, first, last)
     return Facets({name: _commonest(sums[name], limit) for name in COUNTED}, exact)
+
+
+def counts_by_day(session: Session, project_id: str, *, days: int = 30) -> list[tuple[date, int, int]]:
+    """(UTC day, traces, traces rated 2 or lower) for each of the last `days` days, today last."""
+    today = now().date()
+    first = today - timedelta(days=days - 1)
+    started = _TRACE.c.started_at
+    day = func.date(started) if session.get_bind().dialect.name == "sqlite" else cast(func.timezone("UTC", started), Date)
+    within = select(day, func.count()).where(_TRACE.c.project_id == project_id, started >= _midnight(first)).group_by(day)
+    every = within
+    if _has_counts(session, project_id):
+        of_project = (_FACET.c.project_id == project_id, _FACET.c.name == "status")  # which every trace has one of
+        every = select(_FACET.c.day, func.sum(_FACET.c.count)).where(*of_project, _FACET.c.day >= first.isoformat())
+        every = every.group_by(_FACET.c.day)
+    asked = (every, within.where(_TRACE.c.rating <= 2))
+    traces, low = ({str(row[0]): int(row[1]) for row in session.execute(one)} for one in asked)
+    wanted = [first + timedelta(days=number) for number in range(days)]
+    return [(one, traces.get(one.isoformat(), 0), low.get(one.isoformat(), 0)) for one in wanted]
+
+
+def _has_counts(session: Session, project_id: str) -> bool:
+    return session.execute(select(_FACET.c.value).where(_FACET.c.project_id == project_id).limit(1)).first() is not None
 
 
 def _commonest(counts: Counter[str], limit: int) -> list[tuple[str, int]]:
@@ -99,8 +121,9 @@ def _days(
     return begin.date().isoformat() if begin else None, last, edges
 
 
-def _midnight(moment: datetime) -> datetime:
-    return datetime.combine(moment.date(), time(tzinfo=UTC))
+def _midnight(moment: date) -> datetime:
+    day = moment.date() if isinstance(moment, datetime) else moment
+    return datetime.combine(day, time(tzinfo=UTC))
 
 
 def _add_days(session: Session, project_id: str, sums: dict[str, Counter[str]], first: str | None, last: str | None) -> None:

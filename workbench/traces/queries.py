@@ -3,15 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from sqlalchemy import Date, FromClause, Subquery, Text, cast, func, or_, select, type_coerce
+from sqlalchemy import FromClause, Subquery, Text, cast, func, or_, select, type_coerce
 from sqlmodel import Session, col
 
-from workbench.core.clock import now
 from workbench.core.errors import InvalidInput, NotFound
 from workbench.traces import positions
 from workbench.traces.dialects import DIALECTS, SpanKind
@@ -372,20 +371,6 @@ def session_turns(session: Session, project_id: str, session_id: str, *, limit: 
         .limit(limit)
     )
     return [Turn(*row) for row in reversed(session.execute(statement).all())]
-
-
-def counts_by_day(session: Session, project_id: str, *, days: int = 30) -> list[tuple[date, int, int]]:
-    """(UTC day, traces, traces rated 2 or lower) for each of the last `days` days, today last."""
-    today = now().date()
-    first = today - timedelta(days=days - 1)
-    begin = datetime(first.year, first.month, first.day, tzinfo=UTC)
-    started = _TRACE.c.started_at
-    day = func.date(started) if session.get_bind().dialect.name == "sqlite" else cast(func.timezone("UTC", started), Date)
-    low = func.sum(func.coalesce((_TRACE.c.rating <= 2).cast(_TRACE.c.span_count.type), 0))
-    statement = select(day, func.count(), low).where(_TRACE.c.project_id == project_id, started >= begin).group_by(day)
-    counted = {str(row[0]): (int(row[1]), int(row[2] or 0)) for row in session.execute(statement)}
-    span = [first + timedelta(days=number) for number in range(days)]
-    return [(one, *counted.get(one.isoformat(), (0, 0))) for one in span]
 
 
 def rejected_spans(session: Session, project_id: str, *, limit: int = 100) -> list[RejectedSpan]:
