@@ -22,5 +22,5 @@ with left:
 with right:
     home_view.activity(days)
 home_view.loop(numbers)
-if visit.can(Permission.MANAGE_KEYS) or not numbers.traces:
+if visit.can(Permission.MANAGE_KEYS) or not numbers.has_traces:
     home_view.bring_your_own(visit)

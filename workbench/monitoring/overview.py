@@ -28,7 +28,7 @@ class LoopNumbers:
 
     traces_week: int
     low_rated_week: int
-    traces: int
+    has_traces: bool
     open_items: int
     submitted_week: int
     datasets: int
@@ -73,7 +73,7 @@ def loop_numbers(session: Session, project_id: str) -> LoopNumbers:
     return LoopNumbers(
         traces_week=_count(session, Trace, *recent),
         low_rated_week=_count(session, Trace, *recent, col(Trace.rating) <= LOW_RATING),
-        traces=_count(session, Trace, Trace.project_id == project_id),
+        has_traces=session.exec(select(Trace.id).where(Trace.project_id == project_id).limit(1)).first() is not None,
         open_items=_count(session, QueueItem, QueueItem.project_id == project_id, QueueItem.state == ItemState.OPEN),
         submitted_week=_count(
             session,
