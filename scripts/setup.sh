@@ -1,4 +1,4 @@
-# Sourced by start and test: finds Python, makes .venv, installs what is missing. Expects $extra ("" or "[dev]").
+# Sourced by start, test and bench: finds Python, makes .venv, installs what is missing. Expects $extra ("" or "[dev]").
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -32,4 +32,20 @@ set_up() {
       || fail "The packages could not be installed. Is the package registry reachable? pip's message is above; run this again when it is."
     echo "$wanted" > "$stamp"
   fi
+}
+
+install_debian() { # package names
+  local sudo=""
+  [ "$(id -u)" -eq 0 ] || sudo=sudo
+  command -v apt-get >/dev/null 2>&1 || fail "Please install: $*"
+  echo "Installing $*"
+  $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq "$@" >/dev/null \
+    || fail "Could not install: $*. Install them by hand and run this again."
+}
+
+find_chromium() { command -v chromium || command -v chromium-browser || command -v google-chrome || true; }
+
+set_up_browser() {
+  [ -n "${WORKBENCH_CHROMIUM:-$(find_chromium)}" ] || install_debian chromium fonts-noto-core
+  export WORKBENCH_CHROMIUM="${WORKBENCH_CHROMIUM:-$(find_chromium)}"
 }

@@ -49,9 +49,8 @@ def browse(address: str, people: list[tuple[str, str]], *, seconds: float) -> Vi
 
 async def _all(address: str, people: list[tuple[str, str]], seconds: float) -> Visit:
     visit = Visit()
-    path = os.environ.get("WORKBENCH_CHROMIUM") or "/usr/bin/chromium"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
+        browser = await _launched(playwright)
         pages = [await _signed_in(browser, address, *person) for person in people]
         until = time.monotonic() + seconds
         acts = (_turn_page, _turn_page, _open_trace, _back)
@@ -94,7 +93,8 @@ async def _open_found(address: str, person: tuple[str, str], words: str, times: 
 
 
 async def _launched(playwright: Playwright) -> Browser:
-    return await playwright.chromium.launch(executable_path=os.environ.get("WORKBENCH_CHROMIUM") or None, args=_ARGUMENTS)
+    path = os.environ.get("WORKBENCH_CHROMIUM") or "/usr/bin/chromium"
+    return await playwright.chromium.launch(executable_path=path, args=_ARGUMENTS)
 
 
 async def _signed_in(browser: Browser, address: str, email: str, password: str) -> Page:
