@@ -251,8 +251,11 @@ def build_and_freeze(engineer: Person, *, kind: str, since: date | None = None) 
     engineer.sees("To train on")
     engineer.click("dataset_build_do")
     engineer.sees("Checks", seconds=90)
-    if engineer.page.locator(engineer.key("dataset_freeze")).count():
+    open_, frozen = engineer.page.locator(engineer.key("dataset_freeze")), engineer.page.get_by_text("Fine-tune on it")
+    expect(open_.or_(frozen).first).to_be_visible(timeout=30_000)
+    if open_.count():
         engineer.click("dataset_freeze")
+        expect(engineer.page.locator(engineer.key("dataset_freeze_do"))).to_be_visible()
         if engineer.page.locator(engineer.key("dataset_freeze_reason")).count():
             engineer.fill("dataset_freeze_reason", "All reviewed traces up to today, the confusions included.")
         engineer.click("dataset_freeze_do")

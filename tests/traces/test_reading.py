@@ -13,6 +13,7 @@ from tests.annotation.factories import make_trace
 from tests.traces.factories import agent_trace, request, span
 from workbench.bootstrap import Services
 from workbench.core.actors import Actor, Role
+from workbench.core.clock import now
 from workbench.identity.models import Project
 from workbench.knowledge.content import EntryContent
 from workbench.serving.spans import sentence_bounds
@@ -155,7 +156,7 @@ def test_sentence_bounds_lie_in_order_within_the_text(text: str) -> None:
 
 def test_a_document_that_is_cited_twice_keeps_both_stretches() -> None:
     logged = LoggedAnswer(
-        question="Q?", answer="A.", started_at=queries.now(), duration_ms=1,
+        question="Q?", answer="A.", started_at=now(), duration_ms=1,
         documents=[{"id": "fee", "version": "v1", "content": FEE}, {"id": "other", "content": "Else."}],
         citations=[{"version_id": "v1", "entry_id": "e", "key": "fee", "span": text} for text in ("Ask in the app.", FEE[:31])],
     )  # fmt: skip
