@@ -29,6 +29,8 @@ TRIAGE = [
     for label, text in {"cards": "I lost my card in", "loans": "I want to repay the loan for my house in"}.items()
     for place in ("Hanoi", "Madrid", "Paris", "Lima", "Rome", "Quito", "Bonn", "Oslo", "Cork", "Bari", "Graz", "Nice")
 ]
+LONG = {"epochs": 8, "batch_size": 1, "last_layers": 2}
+"""Two hundred steps, so that a tiny model is still at them when the test comes to stop it."""
 Someone = Callable[..., Actor]
 pytestmark = pytest.mark.slow
 
@@ -74,10 +76,12 @@ def registered(services: Services, job: Job) -> int:
 def test_a_fine_tune_killed_in_the_middle_goes_on_and_leaves_one_adapter_with_its_receipt(
     services: Services, project: Project, someone: Someone
 ) -> None:
-    job = launch(services, project, someone(Role.ENGINEER, name="Ada"), "generative", epochs=8, last_layers=2)
+    job = launch(services, project, someone(Role.ENGINEER, name="Ada"), "generative", **LONG)
     worker = Worker(services)
     wait_for(lambda: (worker.look_once(), steps_done(services, job) >= 12)[1], 600)
-    os.kill(int(read(services, job.id).process_id or 0), signal.SIGKILL)
+    running = read(services, job.id).process_id
+    assert running
+    os.kill(running, signal.SIGKILL)
     ended = run_to_the_end(services, worker, job)
 
     assert ended.status is JobState.SUCCEEDED, ended.error
@@ -87,10 +91,10 @@ def test_a_fine_tune_killed_in_the_middle_goes_on_and_leaves_one_adapter_with_it
         adapter = queries.by_job(session, job.id)
         losses = [point for point in metrics_of(session, job.id) if point.name == "loss"]
     assert adapter is not None
-    assert [point.step for point in losses] == list(range(1, 49))
+    assert [point.step for point in losses] == list(range(1, 24 * LONG["epochs"] + 1))
     assert adapter.content_hash == ended.result["adapter_hash"]
     assert adapter.launched_by_name == "Ada"
-    assert adapter.settings["epochs"] == 8
+    assert adapter.settings["epochs"] == LONG["epochs"]
     assert adapter.seconds > 0
     assert adapter.tokens > 0
     card = AdapterCard.read(services.context.artifacts.verify(adapter.content_hash))
@@ -103,7 +107,7 @@ def test_a_fine_tune_killed_in_the_middle_goes_on_and_leaves_one_adapter_with_it
 def test_stopping_the_workbench_interrupts_a_fine_tune_and_the_next_start_finishes_it(
     services: Services, project: Project, someone: Someone
 ) -> None:
-    job = launch(services, project, someone(Role.ENGINEER), "generative", epochs=8, last_layers=2)
+    job = launch(services, project, someone(Role.ENGINEER), "generative", **LONG)
     first = Worker(services)
     wait_for(lambda: (first.look_once(), steps_done(services, job) >= 7)[1], 180)
     first.stop_jobs(60)
@@ -117,7 +121,7 @@ def test_stopping_the_workbench_interrupts_a_fine_tune_and_the_next_start_finish
 def test_a_cancelled_fine_tune_ends_within_a_step_and_leaves_nothing(
     services: Services, project: Project, someone: Someone
 ) -> None:
-    job = launch(services, project, someone(Role.ENGINEER), "generative", epochs=8, last_layers=2)
+    job = launch(services, project, someone(Role.ENGINEER), "generative", **LONG)
     worker = Worker(services)
     wait_for(lambda: (worker.look_once(), steps_done(services, job) >= 3)[1], 180)
     services.jobs.cancel(local_administrator(), job.id, reason="The wrong dataset")
